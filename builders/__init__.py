@@ -1,0 +1,1 @@
+"""The stages that fill the catalog: ingest, segment, score, filter, select."""
