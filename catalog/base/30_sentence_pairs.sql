@@ -1,0 +1,73 @@
+/*
+description = "one row per sentence: probability under teacher, student and, where set, distilled; difference and label"
+
+[parameters]
+teacher = { type = "scorer", default = "teacher", help = "scorer of the teacher: name, model or id" }
+student = { type = "scorer", default = "student", help = "scorer of the student: name, model or id" }
+distilled = { type = "scorer", help = "scorer of the distilled model; without one, two models are compared" }
+beta = { type = "number", default = 0.1, minimum = 0, maximum = 1, help = "difference of p above which a sentence is the teacher's or the student's" }
+alpha = { type = "number", default = 0.1, minimum = 0, maximum = 1, help = "with a distilled model: differences within which a sentence is shared" }
+*/
+WITH unnested AS (
+    SELECT
+        n.response_id,
+        n.segmentation_id,
+        unnest(range(len(n.byte_end))) AS sentence_index,
+        unnest(n.section) AS section_code,
+        unnest(n.kind) AS kind_code,
+        unnest([0] || n.byte_end[: -2]) AS byte_start,
+        unnest(n.byte_end) AS byte_end,
+        unnest(t.n_tokens) AS n_teacher,
+        unnest(s.n_tokens) AS n_student,
+        unnest(t.logprob_sum) AS logprob_sum_teacher,
+        unnest(s.logprob_sum) AS logprob_sum_student,
+        unnest(d.n_tokens) AS n_distilled,
+        unnest(d.logprob_sum) AS logprob_sum_distilled
+    FROM sentences AS n
+    INNER JOIN sentence_scores AS t
+        ON n.response_id = t.response_id
+        AND n.segmentation_id = t.segmentation_id
+        AND t.scorer_id = coalesce(getvariable('teacher'), error(getvariable('teacher_error')))
+    INNER JOIN sentence_scores AS s
+        ON n.response_id = s.response_id
+        AND n.segmentation_id = s.segmentation_id
+        AND s.scorer_id = coalesce(getvariable('student'), error(getvariable('student_error')))
+    LEFT JOIN sentence_scores AS d
+        ON n.response_id = d.response_id
+        AND n.segmentation_id = d.segmentation_id
+        AND d.scorer_id = getvariable('distilled')
+    WHERE n.segmenter = getvariable('segmenter')
+),
+
+probabilities AS (
+    SELECT
+        *,
+        p(logprob_sum_teacher, n_teacher) AS p_teacher,
+        p(logprob_sum_student, n_student) AS p_student,
+        p(logprob_sum_distilled, n_distilled) AS p_distilled
+    FROM unnested
+)
+
+SELECT
+    response_id,
+    segmentation_id,
+    sentence_index,
+    ['thinking', 'answer'][section_code + 1] AS section,
+    ['prose', 'math', 'code', 'table'][kind_code + 1] AS kind,
+    byte_start,
+    byte_end,
+    n_teacher,
+    n_student,
+    logprob_sum_teacher,
+    logprob_sum_student,
+    p_teacher,
+    p_student,
+    p_distilled,
+    difference(p_teacher, p_student) AS difference,
+    CASE
+        WHEN getvariable('distilled') IS NULL
+            THEN label(p_teacher, p_student, getvariable('beta'))
+        ELSE
+            label3(p_teacher, p_student, p_distilled, getvariable('alpha'), getvariable('beta'))
+    END AS label
+FROM probabilities

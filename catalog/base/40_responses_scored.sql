@@ -1,0 +1,69 @@
+/*
+description = "one row per response that both models scored: label counts, share, mean difference, lengths"
+
+[parameters]
+min_tokens = { type = "integer", default = 4, minimum = 1, help = "sentences shorter than this under either tokenizer are not counted" }
+*/
+WITH counts AS (
+    SELECT
+        response_id,
+        count(*) AS n_sentences,
+        count(*) FILTER (WHERE label = 'teacher') AS teacher_count,
+        count(*) FILTER (WHERE label = 'student') AS student_count,
+        count(*) FILTER (WHERE label = 'shared') AS shared_count,
+        count(*) FILTER (WHERE label = 'boosted') AS boosted_count,
+        exact_mean(difference) AS mean_difference,
+        sum(n_teacher)::BIGINT AS n_tokens_teacher,
+        sum(n_student)::BIGINT AS n_tokens_student,
+        exact_sum(logprob_sum_teacher)::DOUBLE / 1e9 AS logprob_teacher,
+        exact_sum(logprob_sum_student)::DOUBLE / 1e9 AS logprob_student
+    FROM sentence_pairs
+    WHERE label IS NOT NULL AND least(n_teacher, n_student) >= getvariable('min_tokens')
+    GROUP BY response_id
+),
+
+-- Least squares of teacher_count on n_tokens_teacher within temperature and domain, in integers.
+joined AS (
+    SELECT
+        c.*,
+        r.question_id,
+        r.policy,
+        r.model,
+        r.temperature,
+        d.domain,
+        count(*) OVER same AS n,
+        sum(c.n_tokens_teacher::HUGEINT) OVER same AS sx,
+        sum(c.teacher_count::HUGEINT) OVER same AS sy,
+        sum(c.n_tokens_teacher::HUGEINT * c.n_tokens_teacher) OVER same AS sxx,
+        sum(c.n_tokens_teacher::HUGEINT * c.teacher_count) OVER same AS sxy
+    FROM counts AS c
+    INNER JOIN responses AS r USING (response_id)
+    INNER JOIN question_domains AS d USING (question_id)
+    WINDOW same AS (PARTITION BY r.temperature, d.domain)
+)
+
+SELECT
+    response_id,
+    question_id,
+    domain,
+    policy,
+    model,
+    temperature,
+    n_sentences,
+    teacher_count,
+    student_count,
+    shared_count,
+    boosted_count,
+    teacher_count / n_sentences AS teacher_share,
+    mean_difference,
+    n_tokens_teacher,
+    n_tokens_student,
+    p(logprob_teacher, n_tokens_teacher) AS teacher_probability,
+    p(logprob_student, n_tokens_student) AS student_probability,
+    round(
+        teacher_count - sy / n
+        - coalesce((n * sxy - sx * sy)::DOUBLE / nullif(n * sxx - sx * sx, 0), 0)
+        * (n_tokens_teacher - sx / n),
+        9
+    ) AS teacher_count_resid
+FROM joined

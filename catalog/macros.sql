@@ -1,0 +1,55 @@
+-- Formulas of the catalog. Log-probabilities are natural, sums run over the tokens of a sentence.
+
+-- Probability of a sentence: geometric mean of its token probabilities (arXiv 2512.20908).
+-- NULL for a sentence without scored tokens, which is then in no count.
+CREATE MACRO p(logprob_sum, n_tokens) AS
+    CASE WHEN n_tokens > 0 THEN exp(logprob_sum::DOUBLE / n_tokens) END;
+
+-- Difference of probabilities, not of log-probabilities.
+CREATE MACRO difference(p_teacher, p_student) AS p_teacher - p_student;
+
+-- Label of a sentence over two models.
+CREATE MACRO label(p_teacher, p_student, beta) AS
+    CASE
+        WHEN p_teacher - p_student > beta THEN 'teacher'
+        WHEN p_student - p_teacher > beta THEN 'student'
+        WHEN p_teacher IS NOT NULL AND p_student IS NOT NULL THEN 'shared'
+    END;
+
+-- Label over three models: shared when all three agree within alpha, then teacher, student, boosted.
+CREATE MACRO label3(p_teacher, p_student, p_distilled, alpha, beta) AS
+    CASE
+        WHEN p_teacher IS NULL OR p_student IS NULL OR p_distilled IS NULL THEN NULL
+        WHEN greatest(
+            abs(p_teacher - p_student), abs(p_teacher - p_distilled), abs(p_student - p_distilled)
+        ) <= alpha THEN 'shared'
+        WHEN p_teacher - p_student > beta THEN 'teacher'
+        WHEN p_student - p_teacher > beta THEN 'student'
+        ELSE 'boosted'
+    END;
+
+-- Mean that is the same at any thread count: floats are summed as integers of 1e-9.
+CREATE MACRO exact_sum(x) AS sum(round(x::DOUBLE * 1e9)::BIGINT);
+CREATE MACRO exact_mean(x) AS exact_sum(x)::DOUBLE / count(x) / 1e9;
+
+-- A reproducible order: random()'s is not.
+CREATE MACRO seeded(seed, id) AS md5(concat(seed, ':', id));
+
+-- The text of a sentence: bytes byte_start (inclusive) to byte_end (exclusive) of thinking || answer.
+CREATE MACRO sentence_text(thinking, answer, byte_start, byte_end) AS
+    decode(encode(concat(thinking, answer))[byte_start + 1 : byte_end]);
+
+-- What a student is trained to write.
+CREATE MACRO completion(thinking, answer) AS
+    CASE
+        WHEN thinking IS NULL THEN answer
+        ELSE concat('<think>', chr(10), thinking, chr(10), '</think>', chr(10), chr(10), answer)
+    END;
+
+-- A chat as TRL and `datasets` read it; the system turn only where one is asked for.
+CREATE MACRO messages(system, question, completion) AS
+    CASE WHEN system IS NULL THEN [] ELSE [{'role': 'system', 'content': system}] END
+    || [
+        {'role': 'user', 'content': question},
+        {'role': 'assistant', 'content': completion}
+    ];

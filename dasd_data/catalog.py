@@ -1,0 +1,199 @@
+"""The catalog as a user sees it: a pinned snapshot, SQL over it, views and their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dasd_data import config as configuration
+from dasd_data import parameters, scorers, sqlfiles
+from dasd_data.errors import UnknownNameError, UsageError
+from dasd_data.parameters import Parameter
+from dasd_data.schema import SNAPSHOTS, TABLES
+from dasd_data.session import Session
+from dasd_data.sqlfiles import SqlFile
+from dasd_data.store import Snapshot, Store
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+class Catalog:
+    """A catalog at one snapshot. Others may write meanwhile; `refresh` moves to the newest."""
+
+    def __init__(self, config: configuration.Config, snapshot_id: int | None = None) -> None:
+        self.config = config
+        self.store = Store.open(config.catalog)
+        self.snapshot: Snapshot = self.store.snapshot(snapshot_id)
+
+    @property
+    def path(self) -> Path:
+        """The catalog's folder."""
+        return self.store.path
+
+    def __repr__(self) -> str:
+        return f"Catalog({str(self.path)!r}, snapshot {self.snapshot.snapshot_id})"
+
+    def refresh(self) -> Catalog:
+        """Move to the newest snapshot, in a new session; relations made before stay as they were.
+
+        Returns the catalog itself.
+        """
+        self.snapshot = self.store.snapshot()
+        for name in ("files", "_sessions", "_plain"):
+            self.__dict__.pop(name, None)
+        return self
+
+    def sql(self, query: str, **settings: Any) -> duckdb.DuckDBPyRelation:
+        """Run one reading statement over the snapshot: `.pl()`, `.df()`, `.arrow()`, `.fetchall()`.
+
+        Keyword arguments set parameters of the base views, such as `beta=0.2`.
+        Raises UnknownNameError for an unknown name, DeniedError for a statement that writes.
+        """
+        return self._session_with(settings).query(query)
+
+    @cached_property
+    def files(self) -> dict[str, list[Path]]:
+        """The Parquet files of every table at the snapshot."""
+        found = {name: self.store.files(name, v) for name, v in self.snapshot.versions.items()}
+        history = self.store.files(SNAPSHOTS.name, self.snapshot.snapshot_id)
+        return {**found, SNAPSHOTS.name: history}
+
+    @cached_property
+    def _sessions(self) -> dict[str, Session]:
+        return {}
+
+    def _session_with(self, settings: Mapping[str, Any]) -> Session:
+        """The session with these settings; kept, since its relations are read later."""
+        key = repr(sorted(settings.items()))
+        if key not in self._sessions:
+            self._sessions[key] = self.session(settings=settings)
+        return self._sessions[key]
+
+    def session(
+        self, view: SqlFile | None = None, settings: Mapping[str, Any] | None = None
+    ) -> Session:
+        """A new locked session with the base views, and with the parameters of a view set."""
+        session = Session(
+            self.files, threads=self.config.threads, memory_limit=self.config.memory_limit
+        )
+        session.values = self.parameters(view, settings)
+        self._set(session, self.declared(view), given=settings or {})
+        session.create_base_views()
+        return session
+
+    def declared(self, view: SqlFile | None = None) -> dict[str, Parameter]:
+        """All parameters: those of the base views, and a view's own."""
+        declared: dict[str, Parameter] = {}
+        for file in (*sqlfiles.base_views(), *([view] if view else [])):
+            declared.update(file.parameters)
+        return declared
+
+    def parameters(
+        self, view: SqlFile | None = None, settings: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Values of all parameters: declared defaults, the view's, then `settings`."""
+        return parameters.resolve(
+            self.declared(view), view.defaults if view else {}, settings or {}
+        )
+
+    def find_view(self, name: str) -> SqlFile:
+        """A view by name or by path. Raises UnknownNameError with the closest name."""
+        return sqlfiles.find_view(name, self.path)
+
+    def views(self) -> dict[str, SqlFile]:
+        """The views that define splits: shipped ones and the catalog's own."""
+        return sqlfiles.split_views(self.path)
+
+    def describe(self, name: str) -> list[tuple[str, str, str]]:
+        """Columns of a table or base view: name, type, comment. Raises UnknownNameError."""
+        if name in TABLES or name == SNAPSHOTS.name:
+            spec = SNAPSHOTS if name == SNAPSHOTS.name else TABLES[name]
+            return [(c.name, str(c.type), c.comment) for c in spec.columns]
+        base = {view.name for view in sqlfiles.base_views()}
+        if name not in base:
+            raise UnknownNameError(
+                "table or view", name, {*TABLES, SNAPSHOTS.name, *base, *self.views()}
+            )
+        rows = self._session_with({}).rows(f"DESCRIBE {parameters.identifier(name)}")
+        return [(row["column_name"], row["column_type"], "") for row in rows]
+
+    def filter_versions(self) -> dict[str, str]:
+        """The current version of every filter: that of its newest run."""
+        return _newest(self._plain, "flags", "filter", "version")
+
+    def segmenter(self) -> str | None:
+        """The current segmenter: that of the newest run that wrote sentences."""
+        return next(iter(_newest(self._plain, "sentences", "''", "segmenter").values()), None)
+
+    def scorers(self) -> list[dict[str, Any]]:
+        """Rows of `scorers`."""
+        return self._plain.rows("SELECT * FROM scorers ORDER BY name, scorer_id")
+
+    @cached_property
+    def _plain(self) -> Session:
+        """A session over the tables alone, for what the variables depend on."""
+        return Session(self.files)
+
+    def _set(
+        self, session: Session, declared: Mapping[str, Parameter], given: Mapping[str, Any]
+    ) -> None:
+        """Resolve names to what they mean in this catalog, and set all variables."""
+        values, rows = session.values, self.scorers()
+        for name, parameter in declared.items():
+            if parameter.type == "segmenter" and values[name] is None:
+                values[name] = self.segmenter()
+            if parameter.type != "scorer":
+                continue
+            error = f"parameter {name} is not set"
+            if values[name] is not None:
+                try:
+                    values[name] = scorers.resolve(values[name], self.config.scorers, rows)
+                except UsageError as problem:
+                    if name in given:
+                        raise
+                    # Only a query that needs this scorer fails, and then says why.
+                    values[name], error = None, str(problem)
+            session.set_text(f"{name}_error", error)
+        session.set_variables(declared, values)
+        current = self.filter_versions()
+        session.filters = {n: current.get(n, "") for n in values["required_filters"]}
+        session.set_filters(session.filters)
+
+
+def open(path: str | Path | None = None, *, at: int | None = None) -> Catalog:
+    """Open a catalog, pinned at its newest snapshot or at snapshot number `at`.
+
+    Without a path: `DASD_CATALOG`, else the nearest `dasd.toml`, else `./dasd.catalog`.
+    Raises UsageError where there is no catalog.
+    """
+    return Catalog(configuration.load(path), at)
+
+
+def create(path: str | Path) -> Catalog:
+    """Create a catalog (or complete one), with a `dasd.toml` beside it if there is none."""
+    path = Path(path)
+    if any(path.glob("*.sql")) or (path / "views").is_dir() and not (path / "tables").is_dir():
+        raise UsageError(f"{path} holds SQL files: a catalog needs a folder of its own")
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file: a catalog is a folder")
+    if path.is_dir() and any(path.iterdir()) and not (path / "tables").is_dir():
+        raise UsageError(f"{path} is not empty and is no catalog: choose another folder")
+    Store.create(path)
+    (path / "views").mkdir(exist_ok=True)
+    beside = path.absolute().parent / configuration.FILE
+    if not beside.exists():
+        beside.write_text(configuration.TEMPLATE.format(catalog=path.name))
+    return Catalog(replace(configuration.load(path), catalog=path))
+
+
+def _newest(session: Session, table: str, group: str, column: str) -> dict[str, str]:
+    """The value of `column` that the newest run wrote, for each value of `group`."""
+    rows = session.rows(
+        f"SELECT {group} AS key, {column} AS value FROM {table} INNER JOIN runs USING (run_id)"
+        f" GROUP BY {group}, {column} ORDER BY max(started_at), value"
+    )
+    return {row["key"]: row["value"] for row in rows}  # the newest comes last

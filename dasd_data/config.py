@@ -1,0 +1,130 @@
+"""Settings: `dasd.toml`, then `DASD_*` variables, then flags. An unknown key is an error.
+
+    catalog = "dasd.catalog"          # relative to this file
+
+    [scorers]                         # names that views use: an alias, a model or a scorer id
+    teacher = "gpt-oss-120b"
+
+    [filters]                         # settings of filters; see `dasd-data filter --help`
+    length = { max_tokens = 65536 }
+
+    [build]
+    system = "You are a helpful assistant."   # none by default
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dasd_data.errors import ConfigError, UnknownNameError
+
+FILE = "dasd.toml"
+VARIABLES = ("DASD_CATALOG", "DASD_THREADS", "DASD_MEMORY_LIMIT")
+
+TEMPLATE = """\
+# Settings of dasd-data. An unknown key is an error; see `dasd-data --help`.
+catalog = "{catalog}"
+
+[scorers]
+# Names that views use, where several scorers could be meant: a name, a model or a scorer id.
+# teacher = "gpt-oss-120b"
+
+[filters]
+# length = {{ tokenizer = "Qwen/Qwen3-4B-Instruct-2507", max_tokens = 65536 }}
+# structure = {{ thinking = "required" }}
+
+[build]
+# system = "You are a helpful assistant."
+"""
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """[build]: how rows are rendered. `system` is the system turn of every row, if any."""
+
+    system: str | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. `folder` is where `dasd.toml` is, or None without one."""
+
+    catalog: Path = Path("dasd.catalog")
+    scorers: Mapping[str, str] = field(default_factory=dict)
+    filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    build: BuildConfig = field(default_factory=BuildConfig)
+    threads: int | None = None
+    memory_limit: str | None = None
+
+
+def load(catalog: str | Path | None = None, start: Path | None = None) -> Config:
+    """Settings for a catalog: the one given, else `DASD_CATALOG`, else that of the nearest
+    `dasd.toml` at or above `start` (default: the working folder), else `./dasd.catalog`.
+
+    A `dasd.toml` counts for a catalog given otherwise if it stands beside it.
+    """
+    given = catalog or os.environ.get("DASD_CATALOG")
+    if given:
+        path = Path(given)
+        beside = path.absolute().parent / FILE
+        settings = _read(beside) if beside.is_file() else {}
+        if settings and _target(settings, beside) != path.absolute():
+            settings = {}
+        return _config(settings, path, beside)
+    start = (start or Path.cwd()).absolute()
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file():
+            settings = _read(folder / FILE)
+            return _config(settings, _target(settings, folder / FILE), folder / FILE)
+    return _config({}, Path("dasd.catalog"), Path(FILE))
+
+
+def _target(settings: Mapping[str, Any], file: Path) -> Path:
+    return file.absolute().parent / settings.get("catalog", "dasd.catalog")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        settings = tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+    _known(settings, {"catalog", "scorers", "filters", "build"}, file)
+    for table in ("scorers", "filters", "build"):
+        if not isinstance(settings.get(table, {}), dict):
+            raise ConfigError(f"{file}: {table} must be a table")
+    _known(settings.get("build", {}), {f.name for f in fields(BuildConfig)}, file)
+    for name, value in settings.get("scorers", {}).items():
+        if not isinstance(value, str):
+            raise ConfigError(f"{file}: scorers.{name} must be a text: a name, a model or an id")
+    for name, value in settings.get("filters", {}).items():
+        if not isinstance(value, dict):
+            raise ConfigError(f"{file}: filters.{name} must be a table of settings")
+    return settings
+
+
+def _known(settings: Mapping[str, Any], known: set[str], file: Path) -> None:
+    for key in settings:
+        if key not in known:
+            raise UnknownNameError("setting", key, known, f" ({file})")
+
+
+def _config(settings: Mapping[str, Any], catalog: Path, file: Path) -> Config:
+    for name in os.environ:
+        if name.startswith("DASD_") and name not in (*VARIABLES, "DASD_SHARED"):
+            raise UnknownNameError("variable", name, VARIABLES)
+    threads = os.environ.get("DASD_THREADS")
+    if threads is not None and not (threads.isdigit() and int(threads) > 0):
+        raise ConfigError(f"DASD_THREADS={threads!r} is not a positive number")
+    return Config(
+        catalog,
+        settings.get("scorers", {}),
+        settings.get("filters", {}),
+        BuildConfig(**settings.get("build", {})),
+        int(threads) if threads else None,
+        os.environ.get("DASD_MEMORY_LIMIT"),
+    )

@@ -1,0 +1,113 @@
+"""The SQL of `catalog/`: where it is, and what its front matter declares.
+
+A file opens with a block comment of TOML, then holds one SELECT:
+
+    /*
+    description = "..."
+    key = ["response_id"]            # views only
+    config = "low_t_das"             # views only: name of the Hub configuration
+
+    [parameters]                     # declared where they are read
+    beta = { type = "number", default = 0.1, minimum = 0, help = "..." }
+
+    [defaults]                       # values for parameters declared elsewhere
+    temperature = 0.6
+    */
+    SELECT ...
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dasd_data.errors import ConfigError, UnknownNameError
+from dasd_data.parameters import Parameter
+
+_FRONT = re.compile(r"\s*/\*(.*?)\*/", re.DOTALL)
+_KEYS = {"description", "parameters", "defaults", "key", "config", "contract"}
+
+
+@dataclass(frozen=True)
+class SqlFile:
+    """A view: its name, front matter and SELECT."""
+
+    name: str
+    path: Path
+    sql: str
+    description: str = ""
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
+    key: tuple[str, ...] = ("response_id",)
+    config: str = ""
+
+
+@cache
+def sql_folder() -> Path:
+    """Folder of the shipped SQL: packaged in a normal install, `catalog/` in a checkout."""
+    here = Path(__file__).parent
+    packaged = here / "catalog_sql"
+    return packaged if packaged.is_dir() else here.parent / "catalog"
+
+
+def macros() -> str:
+    """The statements that create the macros."""
+    return (sql_folder() / "macros.sql").read_text()
+
+
+@cache
+def base_views() -> tuple[SqlFile, ...]:
+    """The base views, in order of creation; `NN_name.sql` defines `name`."""
+    paths = sorted((sql_folder() / "base").glob("*.sql"))
+    return tuple(load(path, path.stem.split("_", 1)[1]) for path in paths)
+
+
+def split_views(catalog: Path | None) -> dict[str, SqlFile]:
+    """Views that define a split: the shipped ones, then the catalog's own, which shadow them."""
+    folders = [sql_folder() / "views", *([catalog / "views"] if catalog else [])]
+    return {p.stem: load(p, p.stem) for f in folders for p in sorted(f.glob("*.sql"))}
+
+
+def find_view(name: str, catalog: Path | None) -> SqlFile:
+    """A view by name, or by a path that ends in .sql. Raises UnknownNameError."""
+    if name.endswith(".sql"):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"there is no view file {name}")
+        return load(path, path.stem)
+    views = split_views(catalog)
+    if name not in views:
+        raise UnknownNameError("view", name, views, ": `dasd-data views` lists them")
+    return views[name]
+
+
+def load(path: Path, name: str) -> SqlFile:
+    """Read a SQL file. Raises ConfigError naming the file and the key that is wrong."""
+    text = path.read_text()
+    match = _FRONT.match(text)
+    try:
+        front = tomllib.loads(match.group(1)) if match else {}
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: the opening comment is not TOML: {error}") from None
+    for key in front:
+        if key not in _KEYS:
+            raise UnknownNameError("front-matter key", key, _KEYS, f" ({path})")
+    parameters = {
+        key: Parameter.declared(key, value, path)
+        for key, value in front.get("parameters", {}).items()
+    }
+    sql = text[match.end() :] if match else text
+    return SqlFile(
+        name,
+        path,
+        sql.strip().rstrip(";"),
+        front.get("description", ""),
+        parameters,
+        front.get("defaults", {}),
+        tuple(front.get("key", ["response_id"])),
+        front.get("config", name),
+    )
