@@ -146,18 +146,17 @@ class Catalog:
         for name, parameter in declared.items():
             if parameter.type == "segmenter" and values[name] is None:
                 values[name] = self.segmenter()
-            if parameter.type != "scorer":
+            if parameter.type != "scorer" or values[name] is None:
                 continue
-            error = f"parameter {name} is not set"
-            if values[name] is not None:
-                try:
-                    values[name] = scorers.resolve(values[name], self.config.scorers, rows)
-                except UsageError as problem:
-                    if name in given:
-                        raise
-                    # Only a query that needs this scorer fails, and then says why.
-                    values[name], error = None, str(problem)
-            session.set_text(f"{name}_error", error)
+            try:
+                values[name] = scorers.resolve(values[name], self.config.scorers, rows)
+            except UsageError as problem:
+                if name in given:
+                    raise
+                # Only a query that needs this scorer fails, and then says why.
+                values[name] = None if values["require_scores"] else ""
+                if values["require_scores"]:
+                    session.unresolved[name] = str(problem)
         session.set_variables(declared, values)
         current = self.filter_versions()
         session.filters = {n: current.get(n, "") for n in values["required_filters"]}
@@ -176,7 +175,7 @@ def open(path: str | Path | None = None, *, at: int | None = None) -> Catalog:
 def create(path: str | Path) -> Catalog:
     """Create a catalog (or complete one), with a `dasd.toml` beside it if there is none."""
     path = Path(path)
-    if any(path.glob("*.sql")) or (path / "views").is_dir() and not (path / "tables").is_dir():
+    if any(path.glob("*.sql")) or ((path / "views").is_dir() and not (path / "tables").is_dir()):
         raise UsageError(f"{path} holds SQL files: a catalog needs a folder of its own")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file: a catalog is a folder")

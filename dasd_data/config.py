@@ -1,15 +1,15 @@
 """Settings: `dasd.toml`, then `DASD_*` variables, then flags. An unknown key is an error.
 
-    catalog = "dasd.catalog"          # relative to this file
+catalog = "dasd.catalog"          # relative to this file
 
-    [scorers]                         # names that views use: an alias, a model or a scorer id
-    teacher = "gpt-oss-120b"
+[scorers]                         # names that views use: an alias, a model or a scorer id
+teacher = "gpt-oss-120b"
 
-    [filters]                         # settings of filters; see `dasd-data filter --help`
-    length = { max_tokens = 65536 }
+[filters]                         # settings of filters; see `dasd-data filter --help`
+length = { max_tokens = 65536 }
 
-    [build]
-    system = "You are a helpful assistant."   # none by default
+[build]
+system = "You are a helpful assistant."   # none by default
 """
 
 from __future__ import annotations

@@ -89,9 +89,7 @@ def parse_settings(settings: Mapping[str, str]) -> dict[str, Any]:
     return parsed
 
 
-def resolve(
-    parameters: Mapping[str, Parameter], *layers: Mapping[str, Any]
-) -> dict[str, Any]:
+def resolve(parameters: Mapping[str, Parameter], *layers: Mapping[str, Any]) -> dict[str, Any]:
     """Values of all parameters: defaults, then each layer over the one before.
 
     A mapping given for a budget changes the named domains only. Raises UnknownNameError.

@@ -173,13 +173,14 @@ TABLES: dict[str, Table] = dict(
                 Column("name", STRING, "alias used by views: teacher, student, distilled, ..."),
                 Column("model", STRING, "model"),
                 Column("revision", STRING, "revision, or content hash of local weights"),
-                Column("tokenizer", STRING, "tokenizer; a path or an id", provenance=True),
+                Column("tokenizer", STRING, "hash that names the tokenizer"),
+                Column(
+                    "tokenizer_path", STRING, "where the tokenizer was read from", provenance=True
+                ),
                 Column("dtype", STRING, "precision of the forward pass"),
                 Column("engine", STRING, "engine that computed the values"),
                 Column("engine_version", STRING, "its version"),
-                Column(
-                    "logprobs_mode", STRING, "raw_logprobs, processed_logprobs or unknown"
-                ),
+                Column("logprobs_mode", STRING, "raw_logprobs, processed_logprobs or unknown"),
                 Column(
                     "temperature",
                     DOUBLE,
@@ -215,11 +216,11 @@ TABLES: dict[str, Table] = dict(
         _table(
             "sentences",
             "sentence spans of a response under one segmenter; aligned lists",
-            "response_id segmentation_id",
+            "response_id segmenter",
             [
                 _RESPONSE_ID,
-                _SEGMENTATION_ID,
                 Column("segmenter", STRING, "segmenter and version"),
+                _SEGMENTATION_ID,
                 Column("byte_end", INTS, "end of each sentence, in bytes of thinking || answer"),
                 Column("kind", TINYINTS, "0 prose, 1 math, 2 code, 3 table"),
                 Column("section", TINYINTS, "0 thinking, 1 answer"),
@@ -283,9 +284,9 @@ TABLES: dict[str, Table] = dict(
                 Column("revision", STRING, "its revision"),
                 Column("temperature", DOUBLE, "sampling temperature"),
                 Column("top_p", DOUBLE, "nucleus sampling mass"),
-                Column("max_tokens", INT, "cap on sampled tokens"),
-                Column("seed", BIGINT, "sampling seed"),
-                Column("sample_index", INT, "number of the sample among those of its question"),
+                Column("max_tokens", INT, "cap on sampled tokens", provenance=True),
+                Column("seed", BIGINT, "sampling seed", provenance=True),
+                Column("sample_index", INT, "number among its question's samples", provenance=True),
                 Column("thinking", STRING, "reasoning text; NULL: the source has no such section"),
                 Column("answer", STRING, "text after the reasoning"),
                 Column("finish_reason", STRING, "stop, length, tool_calls, ...; NULL: unknown"),

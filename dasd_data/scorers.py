@@ -28,7 +28,7 @@ def resolve(wanted: str, aliases: Mapping[str, str], scorers: Sequence[Mapping[s
             raise ConfigError(
                 f"{len(ids)} scorers are meant by {wanted!r}: "
                 + "; ".join(describe(next(s for s in matches if s["scorer_id"] == i)) for i in ids)
-                + f". Choose one: --set {wanted}=ID, or [scorers] {wanted} = \"ID\" in dasd.toml"
+                + f'. Choose one: --set {wanted}=ID, or [scorers] {wanted} = "ID" in dasd.toml'
             )
     raise UnknownNameError(
         "scorer",

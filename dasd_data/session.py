@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,14 @@ class Session:
         memory_limit: str | None = None,
         trusted: bool = False,
     ) -> None:
-        self._spill = tempfile.TemporaryDirectory(prefix="dasd-", ignore_cleanup_errors=True)
         self.connection = duckdb.connect(":memory:")
         self.values: dict[str, Any] = {}  # parameters that were set, names resolved to ids
         self.filters: dict[str, str] = {}  # required filters, with their current versions
+        self.unresolved: dict[str, str] = {}  # scorers that a query cannot have, and why
         run = self.connection.execute
-        run(f"SET temp_directory={quote(self._spill.name)}")
+        # DuckDB makes this folder when it first spills, and removes it when it closes.
+        spill = Path(tempfile.gettempdir()) / f"dasd-{uuid.uuid4().hex}"
+        run(f"SET temp_directory={quote(str(spill))}")
         run("SET autoinstall_known_extensions=false")
         run("SET autoload_known_extensions=false")
         run("SET python_enable_replacements=false")
@@ -60,18 +63,15 @@ class Session:
             run("SET lock_configuration=true")
 
     def close(self) -> None:
-        """Close the connection and remove what it spilled."""
+        """Close the connection."""
         self.connection.close()
-        self._spill.cleanup()
 
     def create_base_views(self) -> None:
         """Create the shipped base views; the variables they read must be set before."""
         for view in sqlfiles.base_views():
             self.connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
 
-    def set_variables(
-        self, parameters: Mapping[str, Parameter], values: Mapping[str, Any]
-    ) -> None:
+    def set_variables(self, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
         """Set every parameter as a variable, with its declared type."""
         for name, value in values.items():
             self.connection.execute(
@@ -97,6 +97,7 @@ class Session:
         """Compile one SELECT as the temporary view `name`. Raises DeniedError, UsageError."""
         if self._statement_type(sql) != duckdb.StatementType.SELECT:
             raise DeniedError("a view is one SELECT")
+        self._check_scorers(sql)
         with translated(sql):
             self.connection.execute(
                 f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS {_bare(sql)}"
@@ -113,6 +114,7 @@ class Session:
             raise DeniedError(
                 f"only SELECT, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN may run here, not {kind.name}"
             )
+        self._check_scorers(sql)
         with translated(sql):
             if kind == duckdb.StatementType.SELECT and not _is_command(sql):
                 self.connection.execute(f"CREATE OR REPLACE TEMP VIEW _query AS {_bare(sql)}")
@@ -126,6 +128,10 @@ class Session:
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Rows of a statement of our own, as dictionaries."""
         return self.table(sql).to_pylist()
+
+    def _check_scorers(self, sql: str) -> None:
+        if self.unresolved and "sentence_pairs" in sqlfiles.reads(sql):
+            raise UsageError(next(iter(self.unresolved.values())))
 
     def _statement_type(self, sql: str) -> duckdb.StatementType:
         with translated(sql):

@@ -18,6 +18,7 @@ A file opens with a block comment of TOML, then holds one SELECT:
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from typing import Any
 
 from dasd_data.errors import ConfigError, UnknownNameError
 from dasd_data.parameters import Parameter
+from dasd_data.schema import TABLES
 
 _FRONT = re.compile(r"\s*/\*(.*?)\*/", re.DOTALL)
 _KEYS = {"description", "parameters", "defaults", "key", "config", "contract"}
@@ -83,6 +85,39 @@ def find_view(name: str, catalog: Path | None) -> SqlFile:
     if name not in views:
         raise UnknownNameError("view", name, views, ": `dasd-data views` lists them")
     return views[name]
+
+
+def report(name: str) -> str:
+    """A query that builds and cards run over the chosen rows (`_chosen`)."""
+    return (sql_folder() / "reports" / f"{name}.sql").read_text()
+
+
+def reads(sql: str) -> set[str]:
+    """Tables and base views that a query may read: every known name in it, and theirs.
+
+    A name that only stands in a comment or a text counts too: too many inputs rebuild a split
+    needlessly, too few would miss a change.
+    """
+    views = {view.name: view.sql for view in base_views()}
+    found: set[str] = set()
+    unread = {word.lower() for word in re.findall(r"\w+", sql)}
+    while unread:
+        name = unread.pop()
+        if name in found or not (name in views or name in TABLES):
+            continue
+        found.add(name)
+        unread |= {word.lower() for word in re.findall(r"\w+", views.get(name, ""))}
+    return found
+
+
+def code_version() -> str:
+    """Hash of the code and SQL that decide what a build holds."""
+    state = hashlib.sha256()
+    sources = [*Path(__file__).parent.glob("*.py"), *sql_folder().rglob("*.sql")]
+    for path in sorted(sources, key=lambda p: (p.suffix, p.name)):
+        if "views" not in path.parts:
+            state.update(path.name.encode() + b"\0" + path.read_bytes())
+    return state.hexdigest()[:16]
 
 
 def load(path: Path, name: str) -> SqlFile:

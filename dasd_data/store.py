@@ -224,6 +224,15 @@ class Writer:
             self.store.record(self.what)
         return done
 
+    def known(self, name: str, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows' keys are in a table, and which of them with other content, [rows] bool each.
+
+        As of the last commit that this writer has seen.
+        """
+        table = self.table(name)
+        found, content = table.find(rows)
+        return found, found & (content != content_hashes(rows, table.spec.content))
+
     def table(self, name: str) -> _KeyedTable:
         """The writer's keyed view of one table."""
         if name not in self._tables:
@@ -254,7 +263,9 @@ class _KeyedTable:
         if not unread:
             return
         tables = [
-            pq.read_table(self.store.folder(self.spec.name) / p, columns=[*self.spec.key, "content_hash"])
+            pq.read_table(
+                self.store.folder(self.spec.name) / p, columns=[*self.spec.key, "content_hash"]
+            )
             for p in unread
         ]
         rows = pa.concat_tables(tables)
@@ -266,9 +277,9 @@ class _KeyedTable:
         self._handle.update_incremental()
         self._read_keys(self._index)
 
-    def contains(self, keys: pa.Table) -> np.ndarray:
-        """Which keys (a table of the key columns) are in the table, [rows] bool."""
-        return self._index.find(keys.select(self.spec.key))[0]
+    def find(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows' keys are in the table, [rows] bool, and the content hashes there."""
+        return self._index.find(rows.select(self.spec.key))
 
     def append(self, rows: pa.Table) -> Appended:
         """Append the rows whose keys are missing; see Writer.append."""

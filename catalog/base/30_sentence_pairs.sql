@@ -6,6 +6,7 @@ teacher = { type = "scorer", default = "teacher", help = "scorer of the teacher:
 student = { type = "scorer", default = "student", help = "scorer of the student: name, model or id" }
 distilled = { type = "scorer", help = "scorer of the distilled model; without one, two models are compared" }
 beta = { type = "number", default = 0.1, minimum = 0, maximum = 1, help = "difference of p above which a sentence is the teacher's or the student's" }
+assume_raw = { type = "boolean", default = false, help = "in a build, take scorers whose logprobs_mode is unknown as raw_logprobs" }
 alpha = { type = "number", default = 0.1, minimum = 0, maximum = 1, help = "with a distilled model: differences within which a sentence is shared" }
 */
 WITH unnested AS (
@@ -27,11 +28,11 @@ WITH unnested AS (
     INNER JOIN sentence_scores AS t
         ON n.response_id = t.response_id
         AND n.segmentation_id = t.segmentation_id
-        AND t.scorer_id = coalesce(getvariable('teacher'), error(getvariable('teacher_error')))
+        AND t.scorer_id = coalesce(getvariable('teacher'), error('no scorer is set as teacher'))
     INNER JOIN sentence_scores AS s
         ON n.response_id = s.response_id
         AND n.segmentation_id = s.segmentation_id
-        AND s.scorer_id = coalesce(getvariable('student'), error(getvariable('student_error')))
+        AND s.scorer_id = coalesce(getvariable('student'), error('no scorer is set as student'))
     LEFT JOIN sentence_scores AS d
         ON n.response_id = d.response_id
         AND n.segmentation_id = d.segmentation_id

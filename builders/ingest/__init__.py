@@ -1,0 +1,1 @@
+"""Ingest: input files to rows of the catalog."""

@@ -1,0 +1,27 @@
+-- Share of the sentences of the split, and of its pool, under each label.
+WITH labelled AS (
+    SELECT s.*, s.response_id IN (SELECT response_id FROM _chosen) AS chosen
+    FROM responses_scored AS s
+    WHERE s.response_id IN (SELECT response_id FROM pool)
+)
+
+SELECT
+    unnest(['split', 'pool']) AS rows,
+    unnest([sum(n_sentences) FILTER (WHERE chosen), sum(n_sentences)])::BIGINT AS sentences,
+    unnest([
+        round(sum(teacher_count) FILTER (WHERE chosen) / sum(n_sentences) FILTER (WHERE chosen), 4),
+        round(sum(teacher_count) / sum(n_sentences), 4)
+    ]) AS teacher,
+    unnest([
+        round(sum(shared_count) FILTER (WHERE chosen) / sum(n_sentences) FILTER (WHERE chosen), 4),
+        round(sum(shared_count) / sum(n_sentences), 4)
+    ]) AS shared,
+    unnest([
+        round(sum(student_count) FILTER (WHERE chosen) / sum(n_sentences) FILTER (WHERE chosen), 4),
+        round(sum(student_count) / sum(n_sentences), 4)
+    ]) AS student,
+    unnest([
+        round(sum(boosted_count) FILTER (WHERE chosen) / sum(n_sentences) FILTER (WHERE chosen), 4),
+        round(sum(boosted_count) / sum(n_sentences), 4)
+    ]) AS boosted
+FROM labelled

@@ -1,0 +1,256 @@
+"""Builds: a view's rows, rendered for training, as shards with a card and a manifest.
+
+A build is named by the hash of what decides its rows: the SHA-256 of the files of the tables that
+the view reads, its SQL, its parameters and the code. Shards carry no run id and no time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dasd_data import __version__, card, contract, files, shards, sqlfiles
+from dasd_data.catalog import Catalog
+from dasd_data.errors import ConflictError, UsageError
+from dasd_data.files import flush_and_hash
+from dasd_data.schema import TABLES
+from dasd_data.session import Session
+from dasd_data.sqlfiles import SqlFile
+from dasd_data.store import Writer
+
+BATCH_ROWS = 1_024
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build. `path` is None in a dry run; `unchanged` says that it was there already."""
+
+    build_id: str
+    view: str
+    path: Path | None
+    rows: int
+    unchanged: bool
+    manifest: dict[str, Any]
+    funnel: list[dict[str, Any]]
+
+
+def build(
+    catalog: Catalog,
+    view_name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    out: Path | None = None,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Build:
+    """Materialize a view at the catalog's snapshot.
+
+    `out` is the folder to write, by default `<catalog>/builds/<view>/<build_id>`. A build that is
+    there already and undamaged is left as it is. A dry run chooses rows and writes nothing.
+    `progress(done, total)` is told the number of rows written.
+
+    Raises ContractError (no rows, bad key, scorers that cannot be compared), DamagedFileError,
+    UnknownNameError, UsageError (`out` holds something else).
+    """
+    view = catalog.find_view(view_name)
+    session = catalog.session(view, settings)
+    try:
+        manifest = _manifest(catalog, view, session)
+        target = out or catalog.path / "builds" / view.name / manifest["build_id"]
+        if not dry_run and (there := _unchanged(target, manifest["build_id"])):
+            return Build(
+                there["build_id"], view.name, target, there["rows"], True, there, there["funnel"]
+            )
+        if not dry_run:
+            _check_target(target)
+        _verify_files(catalog, manifest)
+        contract.check_scorers(
+            manifest["scorers"], manifest["parameters"], catalog.config.build.system
+        )
+        session.compile(view.sql, "_view")
+        session.connection.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
+        manifest["rows"] = contract.check_rows(session, view)
+        uses_selection = "selection" in sqlfiles.reads(view.sql)
+        manifest["funnel"] = (
+            session.rows("SELECT * FROM funnel ORDER BY step") if uses_selection else []
+        )
+        if dry_run:
+            return Build(
+                manifest["build_id"],
+                view.name,
+                None,
+                manifest["rows"],
+                False,
+                manifest,
+                manifest["funnel"],
+            )
+        _write(catalog, view, session, manifest, target, progress)
+    finally:
+        session.close()
+    return Build(
+        manifest["build_id"],
+        view.name,
+        target,
+        manifest["rows"],
+        False,
+        manifest,
+        manifest["funnel"],
+    )
+
+
+def _manifest(catalog: Catalog, view: SqlFile, session: Session) -> dict[str, Any]:
+    """What decides the rows of a build, and its id."""
+    reads = sqlfiles.reads(view.sql)
+    tables = sorted({*reads & TABLES.keys(), "responses", "questions"})
+    scorers = {row["scorer_id"]: row for row in catalog.scorers()}
+    used = {
+        name: {k: v for k, v in scorers[value].items() if k != "content_hash"}
+        for name, value in session.values.items()
+        if catalog.declared(view)[name].type == "scorer" and value and "sentence_pairs" in reads
+    }
+    decides = {
+        "view": view.name,
+        "sql": view.sql,
+        "key": view.key,
+        "parameters": session.values,
+        "filters": session.filters,
+        "system": catalog.config.build.system,
+        "files": {t: sorted(p.stem for p in catalog.files[t]) for t in tables},
+        "code": sqlfiles.code_version(),
+    }
+    text = json.dumps(decides, sort_keys=True)
+    return {
+        "build_id": hashlib.sha256(text.encode()).hexdigest()[:16],
+        **decides,
+        "scorers": used,
+        "snapshot_id": catalog.snapshot.snapshot_id,
+        "version": __version__,
+    }
+
+
+def _verify_files(catalog: Catalog, manifest: Mapping[str, Any]) -> None:
+    """Check the SHA-256 of every file that the build reads; what is unchanged is not read again."""
+    cache = catalog.path / "verified.json"
+    try:
+        verified = json.loads(cache.read_text())
+    except (FileNotFoundError, ValueError):
+        verified = {}
+    before = len(verified)
+    for table in manifest["files"]:
+        for path in catalog.files[table]:
+            files.verify(path, verified)
+    if len(verified) != before:
+        temporary = cache.with_suffix(f".{uuid.uuid4().hex}.tmp")
+        temporary.write_text(json.dumps(verified))
+        temporary.replace(cache)
+
+
+def _unchanged(target: Path, build_id: str) -> dict[str, Any] | None:
+    """The manifest of the same build at `target`, if its shards are what it says."""
+    try:
+        manifest: dict[str, Any] = json.loads((target / "manifest.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if manifest.get("build_id") != build_id:
+        return None
+    for shard in manifest["shards"]:
+        path = target / shard["path"]
+        if not path.is_file() or flush_and_hash(path) != shard["sha256"]:
+            return None
+    return manifest
+
+
+def _check_target(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"--out {target} is a file: choose a folder")
+    if target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").is_file():
+        raise UsageError(f"--out {target} holds something else than a build: choose another folder")
+
+
+def _write(
+    catalog: Catalog,
+    view: SqlFile,
+    session: Session,
+    manifest: dict[str, Any],
+    target: Path,
+    progress: Callable[[int, int], None],
+) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        manifest["shards"] = [
+            s.json() for s in _shards(catalog, view, session, manifest, temporary, progress)
+        ]
+        manifest["built_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+        (temporary / "README.md").write_text(card.render(catalog, view, session, manifest))
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                flush_and_hash(path)
+        _replace(temporary, target, manifest["build_id"])
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    row = {
+        "build_id": manifest["build_id"],
+        "view": view.name,
+        "snapshot_id": manifest["snapshot_id"],
+        "parameters": json.dumps(manifest["parameters"], sort_keys=True),
+        "rows": manifest["rows"],
+        "shards": json.dumps([s["sha256"] for s in manifest["shards"]]),
+        "path": str(target.absolute()),
+        "built_at": datetime.fromisoformat(manifest["built_at"]),
+    }
+    schema = TABLES["builds"].schema
+    table = pa.Table.from_pylist([row], schema.remove(schema.get_field_index("content_hash")))
+    Writer(catalog.store, f"build {view.name}").append({"builds": table})
+
+
+def _shards(
+    catalog: Catalog,
+    view: SqlFile,
+    session: Session,
+    manifest: Mapping[str, Any],
+    folder: Path,
+    progress: Callable[[int, int], None],
+) -> list[shards.Shard]:
+    session.set_text("system", catalog.config.build.system)
+    order = ", ".join(f"c.{name}" for name in view.key)
+    relation = session.connection.sql(f"{sqlfiles.report('render')} ORDER BY {order}")
+    reader = relation.to_arrow_reader(BATCH_ROWS)
+    total, done = manifest["rows"], 0
+
+    def count(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress(done, total)
+
+    return shards.write(reader, reader.schema, folder, count)
+
+
+def _replace(temporary: Path, target: Path, build_id: str) -> None:
+    """Put a finished build in place; the same build, finished first by another, stays."""
+    for _ in range(10):
+        try:
+            os.rename(temporary, target)  # replaces an empty folder only
+            files.flush_folder(target.parent)
+            return
+        except OSError:
+            if _unchanged(target, build_id):
+                return
+        aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.old"
+        try:
+            os.rename(target, aside)
+        except FileNotFoundError:
+            continue
+        shutil.rmtree(aside, ignore_errors=True)
+    raise ConflictError(f"other builds keep writing {target}: choose another --out")

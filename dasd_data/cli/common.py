@@ -1,0 +1,182 @@
+"""What commands share: the catalog option, tables, JSON, numbers and progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_EVERY_S = 30.0  # one progress line per 30 s without a terminal
+
+catalog_option = click.option(
+    "--catalog",
+    metavar="PATH",
+    help="Catalog folder; else DASD_CATALOG, else the nearest dasd.toml, else ./dasd.catalog.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+def note(text: str) -> None:
+    """A line for the person, on stderr."""
+    click.echo(printable(text), err=True)
+
+
+def print_json(value: Any) -> None:
+    """A JSON document on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def printable(text: str) -> str:
+    """Text without control characters: model output must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def print_table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str] | None = None,
+    title: str | None = None,
+) -> None:
+    """A table on stdout; cells are plain text, never markup."""
+    names = list(columns or (rows[0] if rows else []))
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    for name in names:
+        numeric = all(isinstance(r[name], int | float) or r[name] is None for r in rows)
+        table.add_column(Text(printable(name)), justify="right" if rows and numeric else "left")
+    for row in rows:
+        table.add_row(*(Text(_cell(row[name])) for name in names))
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width: let rows be as long as they are
+        console = Console(width=max(console.measure(table).maximum, 20))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return printable(str(value))
+
+
+def count(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def print_sentences(rows: Sequence[Mapping[str, Any]], width: int = 88) -> None:
+    """Sentences with their probabilities and label, one a line."""
+    for row in rows:
+        text = " ".join(printable(row["text"]).split())
+        text = text if len(text) <= width else text[: width - 1] + "…"
+        click.echo(
+            f"  p_T {row['p_teacher']:.3f}  p_S {row['p_student']:.3f}  {row['label']:<8} {text}"
+        )
+
+
+class Progress:
+    """Progress on stderr: a bar on a terminal, else a line every 30 s. Use as a context."""
+
+    def __init__(
+        self, label: str, total: float | None = None, unit: str = "rows", stream: Any = None
+    ) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0.0
+        self._stream = stream or sys.stderr
+        self._start = self._last = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        if self._stream.isatty():
+            from rich import progress as bars
+
+            self._bar = bars.Progress(
+                bars.TextColumn("{task.description}"),
+                bars.BarColumn(),
+                bars.TextColumn("{task.fields[rate]}"),
+                bars.TimeRemainingColumn(),
+                console=Console(file=self._stream),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self.label, total=self.total, rate="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def advance(self, amount: float = 1) -> None:
+        """Say that `amount` more is done."""
+        self.update(self.done + amount)
+
+    def update(self, done: float, total: float | None = None) -> None:
+        """Say how much is done, and of how much."""
+        self.done = done
+        self.total = total if total is not None else self.total
+        if self._bar:
+            self._bar.update(self._task, completed=done, total=self.total, rate=self._rate())
+        elif time.monotonic() - self._last >= _EVERY_S:
+            self._last = time.monotonic()
+            print(f"{self.label}: {self._rate()}{self._left()}", file=self._stream, flush=True)
+
+    def _rate(self) -> str:
+        rate = self.done / max(time.monotonic() - self._start, 1e-9)
+        of = f" of {self.total:,.0f}" if self.total else ""
+        return f"{self.done:,.0f}{of} {self.unit}, {rate:,.0f}/s"
+
+    def _left(self) -> str:
+        if not self.total or not self.done:
+            return ""
+        seconds = (time.monotonic() - self._start) * (self.total - self.done) / self.done
+        return f", {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.4 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--set name=value`, repeatable, as a dictionary `settings`."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_settings,
+        help="Set a parameter of the view; budget.math=5 sets one domain. Repeatable.",
+    )(function)
+
+
+def _settings(
+    ctx: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    from dasd_data.parameters import parse_settings
+
+    pairs = {}
+    for value in values:
+        name, equals, setting = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE")
+        pairs[name.strip()] = setting
+    return parse_settings(pairs)

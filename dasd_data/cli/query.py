@@ -1,0 +1,130 @@
+"""`sql`, `views` and `show`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from dasd_data.cli.common import (
+    catalog_option,
+    json_option,
+    note,
+    print_json,
+    print_table,
+    settings_option,
+)
+
+_SHOWN_ROWS = 1_000
+
+
+@click.command()
+@click.argument("query")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout.")
+@settings_option
+@catalog_option
+@json_option
+def sql(
+    query: str, as_csv: bool, settings: dict[str, Any], catalog: str | None, as_json: bool
+) -> None:
+    """Run one reading statement: SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN.
+
+    `dasd-data views` lists what can be queried. QUERY may be - for standard input.
+    """
+    import dasd_data
+    from dasd_data.session import translated
+
+    text = sys.stdin.read() if query == "-" else query
+    relation = dasd_data.open(catalog).sql(text, **settings)
+    with translated(text):
+        if as_csv:
+            import pyarrow.csv
+
+            pyarrow.csv.write_csv(_flat(relation.to_arrow_table()), sys.stdout.buffer)
+        elif as_json:
+            print_json(relation.to_arrow_table().to_pylist())
+        else:
+            rows = relation.limit(_SHOWN_ROWS + 1).to_arrow_table()
+            print_table(rows.slice(0, _SHOWN_ROWS).to_pylist(), rows.column_names)
+            if len(rows) > _SHOWN_ROWS:
+                note(f"only the first {_SHOWN_ROWS:,} rows are shown: --json and --csv print all")
+
+
+def _flat(table: Any) -> Any:
+    """Lists and structs as JSON text: CSV has neither."""
+    import json
+
+    import pyarrow as pa
+
+    for i, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [None if v is None else json.dumps(v) for v in table[i].to_pylist()]
+            table = table.set_column(i, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+@click.command()
+@catalog_option
+@json_option
+def views(catalog: str | None, as_json: bool) -> None:
+    """List tables, base views and the views that define splits."""
+    import dasd_data
+    from dasd_data import sqlfiles
+    from dasd_data.schema import SNAPSHOTS, TABLES
+
+    found = dasd_data.open(catalog)
+    rows = [
+        *(
+            {"kind": "split", "name": v.name, "about": v.description}
+            for v in found.views().values()
+        ),
+        *({"kind": "view", "name": v.name, "about": v.description} for v in sqlfiles.base_views()),
+        *(
+            {"kind": "table", "name": t.name, "about": t.comment}
+            for t in (*TABLES.values(), SNAPSHOTS)
+        ),
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows)
+
+
+@click.command()
+@click.argument("name")
+@catalog_option
+@json_option
+def show(name: str, catalog: str | None, as_json: bool) -> None:
+    """Show a table's columns with their comments, or a view's columns, parameters and SQL."""
+    import dasd_data
+    from dasd_data import sqlfiles
+
+    found = dasd_data.open(catalog)
+    split = found.views().get(name)
+    base = {view.name: view for view in sqlfiles.base_views()}
+    view = found.find_view(name) if split or name.endswith(".sql") else base.get(name)
+    report: dict[str, Any] = {"name": name}
+    if split is None or not view:
+        report["columns"] = [
+            {"column": column, "type": kind, "about": comment}
+            for column, kind, comment in found.describe(name)
+        ]
+    if view:
+        values = found.parameters(view)
+        shown = found.declared(view) if split else view.parameters
+        report["description"] = view.description
+        report["sql"] = view.sql
+        report["parameters"] = [
+            {"parameter": n, "value": values[n], "type": p.type, "about": p.help}
+            for n, p in sorted(shown.items())
+        ]
+    if as_json:
+        print_json(report)
+        return
+    for part in ("columns", "parameters"):
+        if report.get(part):
+            print_table(report[part], title=part)
+            click.echo()
+    if "sql" in report:
+        click.echo(report["sql"])

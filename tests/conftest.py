@@ -1,0 +1,178 @@
+"""Fixtures: catalogs of hand-made rows, and the real data where it is at hand."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import dasd_data
+from dasd_data.catalog import Catalog
+from dasd_data.keys import question_id
+from dasd_data.schema import TABLES
+from dasd_data.store import Writer
+
+FILTERS = ("length", "structure", "completeness", "repetition")
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test starts in an empty folder, without the caller's DASD_* settings."""
+    for name in ("DASD_CATALOG", "DASD_THREADS", "DASD_MEMORY_LIMIT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Path of a file of the real data; skips the test where it is absent."""
+    root = Path(os.environ.get("DASD_SHARED", Path(__file__).parents[2] / "shared"))
+
+    def find(name: str) -> Path:
+        path = root / "data" / name
+        if not path.exists():
+            pytest.skip(f"real data is absent: {path}")
+        return path
+
+    return find
+
+
+@dataclass
+class Made:
+    """A hand-made response. Each sentence is (tokens, p) per scorer: {"teacher": [(5, .9)]}."""
+
+    id: str
+    question: str = "q"
+    domain: str | None = "math"
+    temperature: float | None = 0.6
+    thinking: str | None = "Think."
+    answer: str = "Answer."
+    policy: str = "teacher"
+    model: str = "big"
+    passed: Mapping[str, bool] = field(default_factory=lambda: dict.fromkeys(FILTERS, True))
+    scores: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    byte_end: Sequence[int] | None = None
+    section: Sequence[int] | None = None
+
+
+def table(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table of the catalog's schema, without `content_hash`."""
+    schema = TABLES[name].schema
+    return pa.Table.from_pylist(list(rows), schema.remove(schema.get_field_index("content_hash")))
+
+
+@pytest.fixture
+def add() -> Callable[..., None]:
+    """add(catalog, *responses): append hand-made responses with all their rows."""
+    return _add
+
+
+@pytest.fixture
+def append() -> Callable[[Catalog, str, Sequence[Mapping[str, Any]]], None]:
+    """append(catalog, table, rows): append rows to one table."""
+
+    def append_rows(catalog: Catalog, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        Writer(catalog.store, "test").append({name: table(name, rows)})
+
+    return append_rows
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[..., Catalog]:
+    """made(*responses): a new catalog of hand-made responses."""
+
+    def make(*responses: Made, name: str = "dasd.catalog") -> Catalog:
+        catalog = dasd_data.create(tmp_path / name)
+        _add(catalog, *responses)
+        return catalog.refresh()
+
+    return make
+
+
+@pytest.fixture
+def response() -> type[Made]:
+    """The class of hand-made responses."""
+    return Made
+
+
+def _add(
+    catalog: Catalog,
+    *responses: Made,
+    run_id: str = "run",
+    segmenter: str = "seg-1",
+    started_at: datetime = datetime(2026, 1, 1, tzinfo=UTC),
+    filter_version: str = "1",
+    logprobs_mode: str = "raw_logprobs",
+) -> None:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    rows["runs"].append({"run_id": run_id, "stage": "test", "started_at": started_at})
+    for r in responses:
+        key = question_id(r.question)
+        rows["questions"].append({"question_id": key, "text": r.question, "domain": r.domain})
+        rows["responses"].append(
+            {
+                "response_id": r.id,
+                "question_id": key,
+                "run_id": run_id,
+                "policy": r.policy,
+                "model": r.model,
+                "temperature": r.temperature,
+                "thinking": r.thinking,
+                "answer": r.answer,
+                "finish_reason": "stop",
+            }
+        )
+        n = max((len(s) for s in r.scores.values()), default=1)
+        length = len(((r.thinking or "") + r.answer).encode())
+        ends = list(r.byte_end or [*range(1, n), length])
+        rows["sentences"].append(
+            {
+                "response_id": r.id,
+                "segmenter": segmenter,
+                "segmentation_id": f"{segmenter}:{ends}",
+                "byte_end": ends,
+                "kind": [0] * n,
+                "section": list(r.section or [0] * n),
+                "run_id": run_id,
+            }
+        )
+        for scorer, sentences in r.scores.items():
+            rows["scorers"].append(
+                {
+                    "scorer_id": f"id-of-{scorer}",
+                    "name": scorer,
+                    "model": f"{scorer}-model",
+                    "logprobs_mode": logprobs_mode,
+                    "temperature": 1.0,
+                }
+            )
+            rows["sentence_scores"].append(
+                {
+                    "response_id": r.id,
+                    "scorer_id": f"id-of-{scorer}",
+                    "segmentation_id": f"{segmenter}:{ends}",
+                    "n_tokens": [tokens for tokens, _ in sentences],
+                    "logprob_sum": [
+                        tokens * math.log(p) if tokens else 0.0 for tokens, p in sentences
+                    ],
+                    "run_id": run_id,
+                }
+            )
+        rows["flags"] += [
+            {
+                "response_id": r.id,
+                "filter": name,
+                "version": filter_version,
+                "passed": passed,
+                "run_id": run_id,
+            }
+            for name, passed in r.passed.items()
+        ]
+    Writer(catalog.store, "test").append({n: table(n, v) for n, v in rows.items() if v})
