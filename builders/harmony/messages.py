@@ -146,7 +146,8 @@ def _parse_header(header: str) -> tuple[tuple[str, str | None, str | None], list
     after = channels[-1] if channels else ""
     recipient = _RECIPIENT.search(after) or _RECIPIENT.search(before)
     role = (_RECIPIENT.sub(" ", before).split() or ["assistant"])[0]
-    channel = (_RECIPIENT.sub(" ", after).split() or [None])[0]
+    words = _RECIPIENT.sub(" ", after).split()
+    channel = words[0] if words else None
     defects = ["malformed_header"] if len(channels) > 1 or "<|" in after + before else []
     if channel is None and role == "assistant":
         defects.append("malformed_header")
