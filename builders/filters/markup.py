@@ -39,15 +39,25 @@ def fences(data: bytes) -> tuple[list[tuple[int, int]], int | None]:
     return spans, None if opened is None else opened.start()
 
 
-def code_spans(data: bytes) -> list[tuple[int, int]]:
-    """Fenced blocks and inline code, in order."""
+def code_spans(data: bytes) -> Spans:
+    """Fenced blocks and inline code."""
     blocks, _ = fences(data)
-    out, at = [], 0
+    spans, at = [], 0
     for first, end in [*blocks, (len(data), len(data))]:
-        out += [m.span() for m in INLINE_CODE.finditer(data, at, first)]
-        out.append((first, end))
+        spans += [m.span() for m in INLINE_CODE.finditer(data, at, first)]
+        spans.append((first, end))
         at = end
-    return out[:-1]
+    return np.array(spans[:-1], np.int64).reshape(-1, 2)
+
+
+def outside_code(pattern: re.Pattern[bytes], data: bytes) -> list[re.Match[bytes]]:
+    """The matches that do not start in code."""
+    matches = list(pattern.finditer(data))
+    if not matches:
+        return []
+    starts = np.array([m.start() for m in matches])
+    hidden = inside(code_spans(data), starts)
+    return [m for m, in_code in zip(matches, hidden, strict=True) if not in_code]
 
 
 def code_and_tables(candidate: Candidate) -> Spans:

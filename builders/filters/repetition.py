@@ -76,7 +76,7 @@ class Repetition:
     def _check(self, candidate: Candidate) -> Verdict:
         c, data = self.config, candidate.data
         exempt = code_and_tables(candidate)
-        sections = [_section(*s, exempt) for s in candidate.sections]
+        sections = cut_sections(candidate, exempt)
         found, share = periodic(sections, c.min_copies, c.min_share_bytes)
         for run in found:
             if run.characters >= c.min_characters:
@@ -94,12 +94,18 @@ class Repetition:
         return Verdict(True, share)
 
 
-def _section(offset: int, data: bytes, exempt: Spans, *, mask_digits: bool = False) -> Section:
-    hashes, starts, ends = runs.words(data, mask_digits=mask_digits)
-    weights = (ends - starts).astype(np.int64)
-    weights[:-1] += starts[1:] != ends[:-1]
-    weights[inside(exempt, starts + offset)] = 0
-    return Section(offset, data, hashes, starts, ends, weights)
+def cut_sections(
+    candidate: Candidate, exempt: Spans, *, mask_digits: bool = False
+) -> list[Section]:
+    """The words of both sections; those in `exempt` weigh nothing."""
+    sections = []
+    for offset, data in candidate.sections:
+        hashes, starts, ends = runs.words(data, mask_digits=mask_digits)
+        weights = (ends - starts).astype(np.int64)
+        weights[:-1] += starts[1:] != ends[:-1]
+        weights[inside(exempt, starts + offset)] = 0
+        sections.append(Section(offset, data, hashes, starts, ends, weights))
+    return sections
 
 
 def periodic(

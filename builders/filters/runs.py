@@ -4,9 +4,9 @@ A text is cut into words, each word is hashed, and n-grams of 4, 8 and 20 words 
 where they last occurred. While an n-gram recurs at a constant distance d the text is periodic:
 L words that each equal the word d before them make (L + d) / d copies of a unit of d words.
 
-White space only separates words, so indentation is never a repetition. A word is one punctuation
-mark, one character of three or four bytes (so that Chinese or Japanese text has words), or a
-stretch of other letters and digits; stretches over 32 bytes are no words of any language and are
+White space, Unicode's too, only separates words, so indentation is never a repetition. A word is
+one punctuation mark, one character of three or four bytes (so that Chinese or Japanese text has
+words), or a stretch of other letters and digits; stretches over 32 bytes are no words of any language and are
 cut into bytes. The time is linear in the bytes: each n-gram costs one table access, and a run
 reaches back over the run before it at most once.
 """
@@ -23,7 +23,7 @@ from builders.filters.base import Ints
 
 SIZES = (4, 8, 20)
 LONG_WORD = 32
-SPACE, WORD, MARK, WIDE = range(4)  # classes of bytes; WIDE leads a character of 3 or 4 bytes
+SPACE, WORD, MARK, WIDE = range(4)  # classes of bytes; WIDE leads a character that is a word
 
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
@@ -34,7 +34,7 @@ def _byte_classes() -> npt.NDArray[np.uint8]:
     table[list(b" \t\n\r\x0b\x0c")] = SPACE
     table[[b for b in range(128) if chr(b).isalnum()]] = WORD
     table[128:0xE0] = WORD
-    table[0xE0:] = WIDE
+    table[0xC2] = table[0xE0:] = WIDE  # 0xC2: no-break space and signs such as °, ², ·
     return table
 
 
@@ -47,6 +47,20 @@ def _mix(x: Any) -> Any:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_space(c: Any) -> bool:
+    """Whether the bytes of a character are U+00A0, U+2000 to 200B, U+202F, U+205F or U+3000."""
+    if len(c) == 2:
+        return c[1] == 0xA0
+    if len(c) != 3:
+        return False
+    if c[0] == 0xE2 and c[1] == 0x80:
+        return c[2] <= 0x8B or c[2] == 0xAF
+    return (c[0] == 0xE2 and c[1] == 0x81 and c[2] == 0x9F) or (
+        c[0] == 0xE3 and c[1] == 0x80 and c[2] == 0x80
+    )
 
 
 @numba.njit(cache=True, nogil=True)
@@ -66,6 +80,8 @@ def _cut_words(data: Any, classes: Any, mask_digits: bool) -> tuple[Any, Any, An
         elif kind == WIDE:
             while i < n and i - start < 4 and 0x80 <= data[i] < 0xC0:
                 i += 1
+            if _is_space(data[start:i]):
+                continue
         step = 1 if kind == WORD and i - start > LONG_WORD else i - start
         for first in range(start, i, step):
             h = np.uint64(0xCBF29CE484222325)
@@ -96,21 +112,31 @@ def _grams(hashes: Any, n: int) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def _last_seen(grams: Any) -> Any:
-    """Distance of every n-gram to its last occurrence, 0 where it is new."""
-    count, bits = len(grams), 4
-    while (1 << bits) < 2 * count:
+def _last_seen(grams: Any, twice: Any) -> Any:
+    """Distance of every n-gram to its last occurrence, 0 where it is new.
+
+    `twice[i]` says whether the n-gram at i can occur twice, and is narrowed to those that do: a
+    longer one occurs twice only where the shorter one it begins with does.
+    """
+    count, bits, alive = len(grams), 4, 0
+    for i in range(count):
+        alive += twice[i]
+    while (1 << bits) < 2 * alive:
         bits += 1
     shift, mask = np.uint64(64 - bits), (1 << bits) - 1
     where = np.full(1 << bits, -1, np.int32)
     out = np.zeros(count, np.int32)
     for i in range(count):
+        if not twice[i]:
+            continue
+        twice[i] = False
         h = grams[i]
         slot = np.int64((h * np.uint64(0xD6E8FEB86659FD93)) >> shift)
         while where[slot] >= 0 and grams[where[slot]] != h:
             slot = (slot + 1) & mask
         if where[slot] >= 0:
             out[i] = i - where[slot]
+            twice[i] = twice[where[slot]] = True
         where[slot] = i
     return out
 
@@ -155,12 +181,13 @@ def _constant(hashes: Any, grams: Any, back: Any, sticky: bool, out: Any) -> int
 def _find(hashes: Any, sizes: Any) -> Any:
     words = len(hashes)
     out = np.empty((2 * len(sizes) * words + 1, 3), np.int32)
+    twice = np.ones(words, np.bool_)
     found = 0
     for n in sizes:
         if words < n:
             break
         grams = _grams(hashes, n)
-        back = _last_seen(grams)
+        back = _last_seen(grams, twice)
         found += _constant(hashes, grams, back, False, out[found:])
         found += _constant(hashes, grams, back, True, out[found:])
     return out[:found].copy()
@@ -172,13 +199,14 @@ def words(data: bytes, *, mask_digits: bool = False) -> tuple[U64, I32, I32]:
     return cut
 
 
-def find(hashes: U64) -> Ints:
+def find(hashes: U64) -> I32:
     """Rows (first word, end word, d) of the runs with at least three copies of d words.
 
-    Each row is periodic, word for word, and cannot be made longer to the right; the rows of the
-    three n-gram sizes overlap.
+    Each row is periodic, word for word, and cannot be made longer to the right; the three n-gram
+    sizes find the same run more than once.
     """
-    return np.unique(_find(hashes, np.array(SIZES)), axis=0)
+    rows: I32 = _find(hashes, np.array(SIZES))
+    return rows
 
 
 @numba.njit(cache=True, nogil=True)
@@ -218,7 +246,7 @@ def simple_sentence_ends(data: bytes) -> Ints:
 
 @numba.njit(cache=True, nogil=True)
 def _most(grams: Any) -> Any:
-    back = _last_seen(grams)
+    back = _last_seen(grams, np.ones(len(grams), np.bool_))
     counts = np.ones(len(grams), np.int32)
     best = 0
     for i in range(len(grams)):
