@@ -15,12 +15,12 @@ TAIL = 100  # bytes of the end that evidence shows
 
 # After a line break, a bracket holds a distance: `\\[4pt]`.
 OPENERS = re.compile(rb"(?<!\\)\\[\[\]]|\$\$|\\begin\{(\w+\*?)\}|\\end\{(\w+\*?)\}")
-# A line that goes on: an operator, an opening mark, a comma, a joining word.
+# A line that goes on: an operator, an opening mark, a comma, a joining word in small letters
+# ("the answer is A" is complete).
 GOES_ON = re.compile(
-    rb"(?:[,;(\[{=+&<\\]|(?<!-)-|"
-    rb"\b(?:the|a|an|of|and|or|to|is|are|was|that|which|with|for|in|on|by|from|as|at|if|because"
-    rb"|but|so|we|its|their|this|these|then|than|where|when|let|thus|hence|therefore))\Z",
-    re.IGNORECASE,
+    rb"(?:[,;(\[{=&<\\]|(?<![+-])[+-]|"
+    rb"\S \S+ \S*\b(?:the|an|of|and|or|to|is|are|was|that|which|with|for|in|on|by|from|as|at|if"
+    rb"|because|but|so|we|its|their|this|these|then|than|where|when|let|thus|hence|therefore))\Z"
 )
 NOT_PROSE = re.compile(rb"\s*(?:[-*+>#|]|\d+[.)]\s|\\|`)")
 PROSE_WORDS = 8
@@ -95,14 +95,21 @@ def _cut_off(candidate: Candidate, *, unknown: bool) -> str | None:
 
 
 def _open_math(answer: bytes) -> bool:
-    r"""Whether a `\[`, a `$$` or a `\begin{}` outside code is still open at the end."""
-    dollars, opened = False, 0
+    r"""Whether a `\[`, a `$$` or a `\begin{}` outside code is still open at the end.
+
+    In `$x,$$y$` the two dollars belong to two formulas: only those beside white space or at an
+    end must pair as well.
+    """
+    dollars = detached = opened = 0
     for mark in outside_code(OPENERS, answer):
         if mark[0] == b"$$":
-            dollars = not dollars
+            before = answer[max(0, mark.start() - 1) : mark.start()]
+            after = answer[mark.end() : mark.end() + 1]
+            dollars += 1
+            detached += not before.strip() or not after.strip(b" \t\n.,;:")
         else:
             opened = max(0, opened + (1 if mark[0] == b"\\[" or mark[1] else -1))
-    return dollars or opened > 0
+    return opened > 0 or (dollars % 2 == 1 and detached % 2 == 1)
 
 
 def _mid_sentence(answer: bytes) -> bool:
@@ -110,7 +117,7 @@ def _mid_sentence(answer: bytes) -> bool:
     line = answer[answer.rfind(b"\n") + 1 :]
     if len(code := code_spans(answer)) and code[-1, 1] == len(answer):
         return False
-    if GOES_ON.search(line[-16:]) or _opened(line) > 0:
+    if GOES_ON.search(line[-60:]) or _opened(line) > 0:
         return True
     if line.replace(b"\\$", b"").count(b"$") % 2 and not re.search(rb"\$\d", line):
         return True

@@ -6,9 +6,9 @@ L words that each equal the word d before them make (L + d) / d copies of a unit
 
 White space, Unicode's too, only separates words, so indentation is never a repetition. A word is
 one punctuation mark, one character of three or four bytes (so that Chinese or Japanese text has
-words), or a stretch of other letters and digits; stretches over 32 bytes are no words of any language and are
-cut into bytes. The time is linear in the bytes: each n-gram costs one table access, and a run
-reaches back over the run before it at most once.
+words), or a stretch of other letters and digits; stretches over 32 bytes are no words of any
+language and are cut into bytes. The time is linear in the bytes: each n-gram costs one table
+access, and a run reaches back over the run before it at most once.
 """
 
 from __future__ import annotations
