@@ -13,8 +13,9 @@ from builders.filters.markup import code_spans, fences, outside_code
 COMPLETE = ("stop", "eos", "eos_token", "end_turn")  # OpenAI and vLLM, TGI, Anthropic
 TAIL = 100  # bytes of the end that evidence shows
 
-# After a line break, a bracket holds a distance: `\\[4pt]`.
-OPENERS = re.compile(rb"(?<!\\)\\[\[\]]|\$\$|\\begin\{(\w+\*?)\}|\\end\{(\w+\*?)\}")
+# After a line break, a bracket holds a distance: `\\[4pt]`; a dollar may be escaped.
+DISPLAY = re.compile(rb"(?<!\\)\\[\[\]]|\\begin\{(\w+\*?)\}|\\end\{(\w+\*?)\}")
+DOLLARS = re.compile(rb"(?<!\\)(?:\\\\)*(\$\$?)")
 # A line that goes on: an operator, an opening mark, a comma, a joining word in small letters
 # ("the answer is A" is complete).
 GOES_ON = re.compile(
@@ -95,21 +96,21 @@ def _cut_off(candidate: Candidate, *, unknown: bool) -> str | None:
 
 
 def _open_math(answer: bytes) -> bool:
-    r"""Whether a `\[`, a `$$` or a `\begin{}` outside code is still open at the end.
+    r"""Whether a `\[`, a `\begin{}` or a `$$` outside code is still open at the end.
 
-    In `$x,$$y$` the two dollars belong to two formulas: only those beside white space or at an
-    end must pair as well.
+    Dollars are read as TeX reads them: in `$x,$$y$` the two belong to two formulas. A single one
+    may be a price and shows nothing.
     """
-    dollars = detached = opened = 0
-    for mark in outside_code(OPENERS, answer):
-        if mark[0] == b"$$":
-            before = answer[max(0, mark.start() - 1) : mark.start()]
-            after = answer[mark.end() : mark.end() + 1]
-            dollars += 1
-            detached += not before.strip() or not after.strip(b" \t\n.,;:")
-        else:
-            opened = max(0, opened + (1 if mark[0] == b"\\[" or mark[1] else -1))
-    return opened > 0 or (dollars % 2 == 1 and detached % 2 == 1)
+    opened = 0
+    for mark in outside_code(DISPLAY, answer):
+        opened = max(0, opened + (1 if mark[0] == b"\\[" or mark[1] else -1))
+    inline = display = False
+    for mark in outside_code(DOLLARS, answer) if b"$$" in answer else ():
+        if mark[1] == b"$" and not display:
+            inline = not inline
+        elif mark[1] == b"$$" and not inline:
+            display = not display
+    return opened > 0 or display
 
 
 def _mid_sentence(answer: bytes) -> bool:
