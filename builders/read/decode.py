@@ -1,0 +1,69 @@
+"""One JSON text to a row, or to the reason why it is none."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from builders.read.rows import EXCERPT_BYTES, RawRow
+from builders.read.scan import kept_pairs, spelled_pairs
+
+_DECODER = msgspec.json.Decoder()
+_NOT_A_NUMBER = re.compile(rb"-?(NaN|Infinity|nan|inf)\b")
+_AT_BYTE = re.compile(r"\(byte (\d+)\)")
+
+
+def decode_row(file: str, line: int, text: bytes, pairs: int | None = None) -> RawRow:
+    """The row that `text` spells. `pairs` is its number of key-value pairs if already counted."""
+    excerpt = text[:EXCERPT_BYTES]
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError:
+        return RawRow(file, line, None, "nested too deeply to be read", excerpt)
+    except UnicodeDecodeError as error:
+        bad = error.object[error.start]
+        return RawRow(file, line, None, f"not UTF-8: byte 0x{bad:02x} in a string", excerpt)
+    except msgspec.DecodeError as error:
+        return RawRow(file, line, None, _reason(text, str(error)), excerpt)
+    if type(value) is not dict:
+        kind = {list: "a list", str: "a string", type(None): "null", bool: "a truth value"}
+        reason = f"not an object but {kind.get(type(value), 'a number')}"
+        return RawRow(file, line, None, reason, excerpt)
+    if kept_pairs(value) != (spelled_pairs(text) if pairs is None else pairs):
+        return RawRow(file, line, None, f"the key {_repeated_key(text)!r} stands twice", excerpt)
+    return RawRow(file, line, value, None, excerpt)
+
+
+def _reason(text: bytes, error: str) -> str:
+    """Why `text` is not JSON, in words that name the usual causes."""
+    if "out of range" in error:
+        return "a number is beyond the range of a 64-bit float"
+    if (at := _AT_BYTE.search(error)) and (
+        token := _NOT_A_NUMBER.match(text, max(int(at[1]) - text[: int(at[1])].endswith(b"-"), 0))
+    ):
+        return f"{token[0].decode()} is not JSON (byte {at[1]}): write null or leave the row out"
+    if "truncated" not in error:
+        return error[0].lower() + error[1:] if not error.startswith("JSON") else error
+    try:
+        json.loads(text)
+    except ValueError:
+        return "the JSON is cut off before its end"
+    return "a string holds half of a surrogate pair, which is no character"
+
+
+def _repeated_key(text: bytes) -> str:
+    """The first key that an object of `text` holds twice."""
+    repeated: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                repeated.append(key)
+            seen.add(key)
+
+    json.loads(text, object_pairs_hook=note)
+    return repeated[0] if repeated else "?"

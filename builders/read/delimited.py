@@ -1,0 +1,88 @@
+"""CSV and TSV with a header row, in bounded memory. An empty field is None."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+
+from builders.read.lines import Line, lines
+from builders.read.open import ByteStream
+from builders.read.rows import EXCERPT_BYTES, RawRow
+
+csv.field_size_limit(2**31 - 1)  # the cap on a row is ours; the module's default is 128 KB
+
+
+class _TooLongError(Exception):
+    """A line that cannot be handed to the csv module; the message is the reason."""
+
+
+class _Text:
+    """Lines as the csv module takes them; keeps the beginning of the record being read."""
+
+    def __init__(self, source: Iterator[Line], cap: int) -> None:
+        self.source, self.cap = source, cap
+        self.begin()
+
+    def begin(self) -> None:
+        self.raw, self.length = b"", 0
+
+    def __iter__(self) -> _Text:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self.source)
+        self.length += len(line.text)
+        if len(self.raw) < EXCERPT_BYTES:
+            self.raw += line.text[:EXCERPT_BYTES] + b"\n"
+        if line.error:
+            raise _TooLongError(line.error)
+        if self.length > self.cap:
+            raise _TooLongError("the row is over the cap: is a quote left open?")
+        return line.text.decode("utf-8", "surrogateescape") + "\n"
+
+
+def delimiter_of(header: bytes) -> str:
+    """The delimiter that the header line holds most of; a comma if it holds none."""
+    return max(",\t;|", key=lambda c: header.count(c.encode()))
+
+
+def read_delimited(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
+    """One row for every record after the header, which `line` does not count."""
+    delimiter = delimiter_of(stream.peek(EXCERPT_BYTES).split(b"\n", 1)[0])
+    text = _Text(lines(stream, cap), cap)
+    records = csv.reader(text, delimiter=delimiter, strict=True)
+    columns: list[str] | None = None
+    number = 0
+    while True:
+        text.begin()
+        try:
+            record = next(records)
+        except StopIteration:
+            return
+        except (csv.Error, _TooLongError) as error:
+            number += 1
+            # The reader would go on inside the open quote.
+            records = csv.reader(text, delimiter=delimiter, strict=True)
+            yield RawRow(file, number, None, str(error), text.raw[:EXCERPT_BYTES])
+            continue
+        if not record:
+            continue
+        if columns is None:
+            columns = record
+            continue
+        number += 1
+        yield _row(file, number, columns, record, text.raw[:EXCERPT_BYTES])
+
+
+def _row(file: str, number: int, columns: list[str], record: list[str], raw: bytes) -> RawRow:
+    if len(record) != len(columns):
+        reason = f"{len(record)} fields under a header of {len(columns)}"
+        return RawRow(file, number, None, reason, raw)
+    try:
+        for field in record:
+            field.encode()
+    except UnicodeEncodeError as error:
+        bad = ord(str(error.object)[error.start]) - 0xDC00
+        return RawRow(file, number, None, f"not UTF-8: byte 0x{bad:02x}", raw)
+    row = {k: v or None for k, v in zip(columns, record, strict=True)}
+    return RawRow(file, number, row, None, raw)

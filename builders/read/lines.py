@@ -1,0 +1,61 @@
+"""Lines of a byte stream in bounded memory, and JSON rows one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from builders.read.decode import decode_row
+from builders.read.open import ByteStream, DamagedStreamError
+from builders.read.rows import EXCERPT_BYTES, RawRow, size
+
+
+@dataclass(slots=True)
+class Line:
+    """A line without its end; `error` where it is over the cap or the stream broke in it."""
+
+    number: int
+    text: bytes
+    error: str | None = None
+
+
+def lines(stream: ByteStream, cap: int) -> Iterator[Line]:
+    """The lines of `stream`, split at LF (a CR before it goes too); a line over `cap` bytes is
+    never held whole: it comes with its beginning and an error."""
+    held: list[bytes] = []
+    length, number = 0, 1
+
+    def finish() -> Line:
+        text = b"".join(held)
+        held.clear()
+        if length <= cap:
+            return Line(number, text.removesuffix(b"\r"))
+        return Line(number, text, f"the row is {size(length)} long, over the cap of {size(cap)}")
+
+    try:
+        for chunk in stream:
+            *ends, rest = chunk.split(b"\n")
+            for end in ends:
+                length += len(end)
+                held.append(end if length <= cap else end[:EXCERPT_BYTES])
+                yield finish()
+                length, number = 0, number + 1
+            length += len(rest)
+            if length > cap and held:
+                held[:] = [b"".join(held)[:EXCERPT_BYTES]]
+            elif rest:
+                held.append(rest if length <= cap else rest[:EXCERPT_BYTES])
+    except DamagedStreamError as error:
+        yield Line(number, b"".join(held)[:EXCERPT_BYTES], str(error))
+        return
+    if held:
+        yield finish()
+
+
+def read_jsonl(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
+    """One row for every line that is not blank."""
+    for line in lines(stream, cap):
+        if line.error:
+            yield RawRow(file, line.number, None, line.error, line.text[:EXCERPT_BYTES])
+        elif line.text.strip():
+            yield decode_row(file, line.number, line.text)
