@@ -1,0 +1,57 @@
+"""Which model and tokenizer a score belongs to: names and content hashes, 12 hex digits."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from dasd_data.errors import UsageError
+
+WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
+TOKENIZER = ("tokenizer.json", "*.model", "vocab.json", "merges.txt", "vocab.txt", "*.tiktoken")
+SMALL = ("config.json", "generation_config.json", "tokenizer_config.json", "*.jinja")
+
+
+def model_folder(model: str | Path, revision: str | None = None) -> tuple[Path, str, str]:
+    """(folder, name, revision) of a local folder or of a repository on the Hugging Face Hub.
+
+    A local folder's revision is the hash of its weights and configuration; a repository's is its
+    commit, and it is downloaded without any code. Raises UsageError if there is no such model.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return folder, folder.resolve().name, hash_files(folder, (*WEIGHTS, "config.json"))
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        found = snapshot_download(
+            str(model), revision=revision, allow_patterns=[*WEIGHTS, *TOKENIZER, *SMALL]
+        )
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise UsageError(
+            f"no model at {str(model)!r}: neither a folder nor a repository that the Hub gives "
+            f"({error.__class__.__name__}); give a folder with config.json, or owner/name"
+        ) from error
+    return Path(found), str(model), Path(found).name
+
+
+def tokenizer_hash(folder: Path) -> str | None:
+    """The hash of the tokenizer's vocabulary files; None where the folder has none."""
+    if (folder / "tokenizer.json").is_file():
+        return hash_files(folder, ("tokenizer.json",))
+    return hash_files(folder, TOKENIZER) if any(_matching(folder, TOKENIZER)) else None
+
+
+def hash_files(folder: Path, patterns: tuple[str, ...]) -> str:
+    """SHA-256 over the names and SHA-256 of the matching files, shortened to 12 hex digits."""
+    total = hashlib.sha256()
+    for path in _matching(folder, patterns):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.name}\0{digest}\n".encode())
+    return total.hexdigest()[:12]
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in folder.glob(pattern)})
