@@ -55,6 +55,7 @@ class TokenScores:
     token_ids: Sequence[int] | None
     token_bytes: Sequence[int]
     logprobs: Sequence[float] | None
+    prompt_ids: Sequence[int] | None = None  # the ids they were sampled after, if known
 
 
 @dataclass(slots=True)

@@ -110,8 +110,11 @@ class Batch:
             "response_id": response,
             "scorer_id": scorer,
             "token_ids": tokens.token_ids,
+            "prompt_ids": tokens.prompt_ids,
             "token_bytes": tokens.token_bytes,
             "logprobs": tokens.logprobs,
+            "n_tokens": len(tokens.token_bytes),
+            "has_logprobs": tokens.logprobs is not None,
             "run_id": self.run_id,
         }
         self._put("tokens", row)

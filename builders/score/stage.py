@@ -1,0 +1,225 @@
+"""The score stage: token log-probs of responses under one model, and their sums per sentence."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from builders.ingest.batch import scorer_id
+from builders.records import Scorer
+from builders.run import Run, to_table
+from builders.score.encode import Encoded, Encoder
+from builders.score.engine import Engine, ScoreRequest, ScoreResult
+from builders.score.estimate import Estimate, estimate
+from builders.segment import SEGMENTER
+from builders.segment.derive import score_rows
+from builders.segment.stage import failures, segment_missing
+from dasd_data.catalog import Catalog
+from dasd_data.errors import DasdError
+from dasd_data.parameters import quote
+from dasd_data.session import Session
+
+COMMIT_ROWS, COMMIT_SECONDS = 1_000, 60.0  # work at risk when the process dies
+READ_ROWS = 200
+
+Progress = Callable[[int, int], None]
+
+# Responses that this scorer has neither scored nor given up on.
+_MISSING = """
+CREATE OR REPLACE TEMP TABLE _wanted AS
+SELECT response_id, row_number() OVER (ORDER BY response_id) AS n
+FROM candidates
+ANTI JOIN (SELECT response_id FROM tokens WHERE scorer_id = {scorer} AND has_logprobs)
+    USING (response_id)
+ANTI JOIN (SELECT response_id FROM attempts WHERE stage = 'score' AND scorer_id = {scorer})
+    USING (response_id)
+WHERE {condition}
+"""
+
+
+@dataclass
+class ScoreRun:
+    """What is scored, how, and under which name."""
+
+    engine: Engine
+    encoder: Encoder
+    scorer: Scorer
+    name: str
+    tokenizer_path: str | None = None
+    where: str | None = None
+    only_eligible: bool = True
+
+    @property
+    def scorer_id(self) -> str:
+        """Id of the scoring context."""
+        return scorer_id(self.scorer)
+
+
+@dataclass
+class _Pending:
+    """Encoded requests under way, and finished rows that wait for their commit."""
+
+    encoded: dict[str, Encoded] = field(default_factory=dict)
+    tokens: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        waiting = len(self.tokens) + len(self.failed)
+        return waiting >= COMMIT_ROWS or (
+            waiting > 0 and time.monotonic() - self.since >= COMMIT_SECONDS
+        )
+
+
+def score(
+    catalog: Catalog, what: ScoreRun, progress: Progress = lambda done, total: None
+) -> Counter[str]:
+    """Score what is missing; commits every minute, so an interruption loses a minute at most.
+
+    A response that cannot be scored as it is (over the context, altered by the template, not
+    finite) is kept in `attempts` with the reason. Returns counts by name.
+    """
+    segment_missing(catalog)
+    session = _missing(catalog, what)
+    total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
+    configuration = {**asdict(what.scorer), "name": what.name, "where": what.where}
+    with Run(catalog.store, "score", configuration) as run:
+        run.append({"scorers": to_table("scorers", [_scorer_row(what)])})
+        pending, done = _Pending(), 0
+        try:
+            for result in what.engine.score(_requests(session, what, pending, total, run)):
+                _take(result, what, pending, run)
+                if pending.due():
+                    done += _commit(catalog, session, what, pending, run)
+                    progress(done, total)
+        finally:  # also on Ctrl-C: what is done is kept
+            _commit(catalog, session, what, pending, run)
+    session.close()
+    catalog.refresh()
+    return run.counts
+
+
+def dry_run(catalog: Catalog, what: ScoreRun) -> Estimate:
+    """What `score` would do, with the rate measured on a few of the responses; writes nothing."""
+    session = _missing(catalog, what)
+    total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
+    refused = Run(catalog.store, "score", {})
+    pending = _Pending()
+    found = estimate(what.engine, _requests(session, what, pending, total, refused))
+    found.refused.update(row["reason"].partition(":")[0] for row in pending.failed)
+    session.close()
+    return found
+
+
+def _missing(catalog: Catalog, what: ScoreRun) -> Session:
+    session = catalog.session(settings={"require_scores": False})
+    conditions = ["eligible"] if what.only_eligible else ["true"]
+    if what.where:
+        session.query(f"SELECT response_id FROM candidates WHERE ({what.where})")  # one condition
+        conditions.append(f"({what.where})")
+    session.connection.execute(
+        _MISSING.format(scorer=quote(what.scorer_id), condition=" AND ".join(conditions))
+    )
+    return session
+
+
+def _requests(
+    session: Session, what: ScoreRun, pending: _Pending, total: int, run: Run
+) -> Iterator[ScoreRequest]:
+    """Requests for the wanted responses; what cannot be encoded becomes a failure."""
+    columns, join = "", ""
+    if what.encoder.columns:
+        columns = f", {what.encoder.columns}"
+        join = (
+            " LEFT JOIN (SELECT t.* FROM tokens AS t INNER JOIN scorers AS c USING (scorer_id)"
+            f" WHERE c.tokenizer = {quote(what.scorer.tokenizer or '')}"
+            " AND t.prompt_ids IS NOT NULL QUALIFY row_number() OVER"
+            " (PARTITION BY t.response_id ORDER BY t.scorer_id) = 1) AS t USING (response_id)"
+        )
+    for start in range(0, total, READ_ROWS):
+        rows = session.rows(
+            f"SELECT r.response_id, q.text AS question, r.thinking, r.answer{columns}"
+            " FROM _wanted AS w INNER JOIN responses AS r USING (response_id)"
+            f" INNER JOIN questions AS q USING (question_id){join}"
+            f" WHERE w.n BETWEEN {start + 1} AND {start + READ_ROWS} ORDER BY w.n"
+        )
+        for row in rows:
+            try:
+                encoded = what.encoder.encode(row)
+            except DasdError as error:
+                _fail(row["response_id"], str(error), what, pending, run)
+                continue
+            run.counts["control_tokens"] += bool(encoded.control)
+            pending.encoded[row["response_id"]] = encoded
+            yield ScoreRequest(row["response_id"], encoded.ids, encoded.start)
+
+
+def _take(result: ScoreResult, what: ScoreRun, pending: _Pending, run: Run) -> None:
+    encoded = pending.encoded.pop(result.key)
+    if result.logprobs is None:
+        _fail(result.key, result.error or "failed", what, pending, run)
+        return
+    pending.tokens.append(
+        {
+            "response_id": result.key,
+            "scorer_id": what.scorer_id,
+            "token_ids": encoded.ids[encoded.start :],
+            "prompt_ids": None,
+            "token_bytes": encoded.token_bytes,
+            "logprobs": result.logprobs,
+            "n_tokens": len(result.logprobs),
+            "has_logprobs": True,
+            "run_id": run.run_id,
+        }
+    )
+    run.counts["scored_tokens"] += len(result.logprobs)
+
+
+def _fail(key: str, why: str, what: ScoreRun, pending: _Pending, run: Run) -> None:
+    run.counts[f"unscored: {why.partition(':')[0]}"] += 1
+    pending.failed.append(
+        {
+            "response_id": key,
+            "stage": "score",
+            "scorer_id": what.scorer_id,
+            "attempt": 0,
+            "reason": " ".join(why.split())[:500],
+            "run_id": run.run_id,
+        }
+    )
+
+
+def _commit(catalog: Catalog, session: Session, what: ScoreRun, pending: _Pending, run: Run) -> int:
+    """Commit finished rows with their sentence sums; returns their number."""
+    size = len(pending.tokens) + len(pending.failed)
+    if not size:
+        return 0
+    tokens = to_table("tokens", pending.tokens)
+    ids = ", ".join(quote(row["response_id"]) for row in pending.tokens)
+    batches = {"tokens": tokens, "attempts": to_table("attempts", pending.failed)}
+    if ids:
+        texts = session.table(
+            "SELECT response_id, thinking, answer, segmentation_id, byte_end"
+            " FROM responses INNER JOIN sentences USING (response_id)"
+            f" WHERE segmenter = {quote(SEGMENTER)} AND response_id IN ({ids})"
+        )
+        sections = {what.scorer_id: what.scorer.sections}
+        scored = score_rows(texts, tokens, sections, lambda scorer: None, run.run_id)
+        batches["sentence_scores"] = scored.rows
+        if scored.failed:
+            run.append({"attempts": failures(scored.failed, run)})
+    run.append(batches)
+    pending.tokens, pending.failed, pending.since = [], [], time.monotonic()
+    return size
+
+
+def _scorer_row(what: ScoreRun) -> dict[str, Any]:
+    return {
+        "scorer_id": what.scorer_id,
+        "name": what.name,
+        "tokenizer_path": what.tokenizer_path,
+        **asdict(what.scorer),
+    }

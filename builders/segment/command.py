@@ -1,0 +1,31 @@
+"""`dasd-data segment`."""
+
+from __future__ import annotations
+
+import click
+
+from dasd_data.cli.common import Progress, catalog_option, json_option, note, print_json
+
+
+@click.command("segment")
+@catalog_option
+@json_option
+def command(catalog: str | None, as_json: bool) -> None:
+    """Cut responses into sentences and sum log-probs per sentence, where either is missing.
+
+    Runs by itself after an ingest or a score; by hand after an interruption, or for a new
+    segmenter.
+    """
+    import dasd_data
+    from builders.segment.stage import segment_missing
+
+    with Progress("segment", unit="responses") as progress:
+        counts = segment_missing(dasd_data.open(catalog), progress.update)
+    if as_json:
+        print_json(dict(counts))
+    else:
+        note(
+            f"segmented {counts['sentences']:,} responses, "
+            f"summed log-probs of {counts['sentence_scores']:,}"
+            + (f", {counts['unaligned']:,} could not be aligned" if counts["unaligned"] else "")
+        )

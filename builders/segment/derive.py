@@ -1,0 +1,155 @@
+"""Rows that follow from text and tokens: sentence spans, and log-prob sums per sentence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from builders.run import to_table
+from builders.segment import SEGMENTER, Sentences, segment
+from builders.tokens.aggregate import SentenceSums, aggregate
+from builders.tokens.fit import fit_harmony
+from builders.tokens.table import TokenTable
+from dasd_data.errors import DasdError, RowError
+
+TableOf = Callable[[str], TokenTable | None]  # a scorer's token table, if it can be had
+
+
+@dataclass
+class Scored:
+    """Rows of `sentence_scores`, and why others could not be made: (response, scorer) -> reason."""
+
+    rows: pa.Table
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def sentence_rows(responses: Iterable[Mapping[str, Any]], run_id: str) -> pa.Table:
+    """Rows of `sentences` for responses with response_id, thinking and answer."""
+    rows = []
+    for response in responses:
+        spans = segment(response["thinking"], response["answer"])
+        rows.append(
+            {
+                "response_id": response["response_id"],
+                "segmenter": SEGMENTER,
+                "segmentation_id": segmentation_id(spans),
+                "byte_end": spans.byte_end,
+                "kind": spans.kind,
+                "section": spans.section,
+                "run_id": run_id,
+            }
+        )
+    return to_table("sentences", rows)
+
+
+def segmentation_id(spans: Sentences) -> str:
+    """Hash of the segmenter's version and of the spans, 32 hexadecimal digits."""
+    state = hashlib.blake2b(SEGMENTER.encode(), digest_size=16)
+    for values in spans:
+        state.update(b"\0" + values.tobytes())
+    return state.hexdigest()
+
+
+def score_rows(
+    texts: pa.Table,
+    tokens: pa.Table,
+    sections: Mapping[str, str],
+    table_of: TableOf,
+    run_id: str,
+) -> Scored:
+    """Rows of `sentence_scores` for rows of `tokens` with log-probs.
+
+    `texts` has response_id, thinking, answer, segmentation_id and byte_end of every response that
+    `tokens` names; `sections` says what each scorer covers. Tokens that do not tile their text
+    (published log-probs, kept as they came) are fitted to it with the scorer's token table.
+    """
+    place = {key: i for i, key in enumerate(texts["response_id"].to_pylist())}
+    scored = Scored(to_table("sentence_scores", []))
+    parts = [scored.rows]
+    for scorer in sorted(set(tokens["scorer_id"].to_pylist())):
+        mine = tokens.filter(pa.compute.equal(tokens["scorer_id"], scorer)).combine_chunks()
+        text = texts.take([place[key] for key in mine["response_id"].to_pylist()])
+        for rows, texts_of, covered in _attempts(
+            mine, text.combine_chunks(), sections[scorer], lambda s=scorer: table_of(s), scored
+        ):
+            sums = _sums(rows, texts_of, covered)
+            parts.append(_rows(rows, texts_of, sums, run_id))
+    scored.rows = pa.concat_tables(parts)
+    return scored
+
+
+def _attempts(
+    tokens: pa.Table,
+    texts: pa.Table,
+    sections: str,
+    table: Callable[[], TokenTable | None],
+    scored: Scored,
+) -> Iterable[tuple[pa.Table, pa.Table, str]]:
+    """Tokens and texts that tile, as they are or fitted; what cannot be fitted has failed."""
+    errors = _sums(tokens, texts, sections).errors
+    good = [i for i in range(len(tokens)) if i not in errors]
+    if good:
+        yield tokens.take(good), texts.take(good), sections
+    fitted: dict[str, list[tuple[int, list[int]]]] = {}
+    for i, error in errors.items():
+        try:
+            token_bytes, covered = _fit(tokens.slice(i, 1), texts.slice(i, 1), table(), error)
+            fitted.setdefault(covered, []).append((i, token_bytes))
+        except DasdError as problem:
+            key = (tokens["response_id"][i].as_py(), tokens["scorer_id"][i].as_py())
+            scored.failed[key] = str(problem)
+    column = tokens.schema.get_field_index("token_bytes")
+    for covered, rows in fitted.items():
+        at = [i for i, _ in rows]
+        counts = pa.array([b for _, b in rows], tokens.schema.field(column).type)
+        again = tokens.take(at).set_column(column, tokens.schema.field(column), counts)
+        wrong = _sums(again, texts.take(at), covered).errors
+        for n, error in wrong.items():
+            key = (again["response_id"][n].as_py(), again["scorer_id"][n].as_py())
+            scored.failed[key] = error
+        right = [n for n in range(len(again)) if n not in wrong]
+        if right:
+            yield again.take(right), texts.take(at).take(right), covered
+
+
+def _fit(
+    tokens: pa.Table, texts: pa.Table, table: TokenTable | None, error: str
+) -> tuple[list[int], str]:
+    ids = tokens["token_ids"][0].as_py()
+    if not error.startswith(("token_bytes cover", "token ")) or "logprob" in error or ids is None:
+        raise RowError(error)
+    if table is None:
+        raise RowError(f"{error}: to fit the tokens to the text, ingest with --tokenizer PATH")
+    fit = fit_harmony(texts["thinking"][0].as_py(), texts["answer"][0].as_py(), ids, table)
+    return fit.token_bytes, fit.sections
+
+
+def _sums(tokens: pa.Table, texts: pa.Table, sections: str) -> SentenceSums:
+    def column(table: pa.Table, name: str) -> pa.Array:
+        return table[name].combine_chunks()
+
+    return aggregate(
+        column(texts, "thinking"),
+        column(texts, "answer"),
+        column(tokens, "token_bytes"),
+        column(tokens, "logprobs"),
+        column(texts, "byte_end"),
+        sections=sections,
+    )
+
+
+def _rows(tokens: pa.Table, texts: pa.Table, sums: SentenceSums, run_id: str) -> pa.Table:
+    empty = to_table("sentence_scores", [])
+    columns = {
+        "response_id": tokens["response_id"],
+        "scorer_id": tokens["scorer_id"],
+        "segmentation_id": texts["segmentation_id"],
+        "n_tokens": sums.n_tokens,
+        "logprob_sum": sums.logprob_sum,
+        "run_id": pa.array([run_id] * len(tokens)),
+    }
+    return pa.table(columns).select(empty.schema.names).cast(empty.schema)

@@ -1,0 +1,135 @@
+"""The segment stage: sentences and sentence scores that are missing, for the present segmenter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import pyarrow as pa
+
+from builders.run import Run, to_table
+from builders.segment import SEGMENTER
+from builders.segment.derive import TableOf, score_rows, sentence_rows
+from builders.tokens.table import TokenTable
+from dasd_data.catalog import Catalog
+from dasd_data.errors import DasdError
+from dasd_data.parameters import quote
+from dasd_data.session import Session
+
+TEXT_ROWS, SCORE_ROWS = 2_000, 500  # rows at a time: texts, and token lists of up to 64K entries
+
+Progress = Callable[[int, int], None]
+
+_MISSING_SENTENCES = """
+CREATE OR REPLACE TEMP TABLE _wanted AS
+SELECT response_id, row_number() OVER () AS n
+FROM responses
+ANTI JOIN (SELECT response_id FROM sentences WHERE segmenter = {segmenter}) USING (response_id)
+"""
+_MISSING_SCORES = """
+CREATE OR REPLACE TEMP TABLE _wanted AS
+SELECT t.response_id, t.scorer_id, n.segmentation_id, row_number() OVER () AS n
+FROM tokens AS t
+INNER JOIN responses AS r USING (response_id)
+INNER JOIN sentences AS n ON t.response_id = n.response_id AND n.segmenter = {segmenter}
+ANTI JOIN sentence_scores AS s
+    ON t.response_id = s.response_id
+    AND t.scorer_id = s.scorer_id
+    AND n.segmentation_id = s.segmentation_id
+WHERE t.has_logprobs
+"""
+
+
+def segment_missing(
+    catalog: Catalog, progress: Progress = lambda done, total: None
+) -> Counter[str]:
+    """Segment responses without sentences, then sum log-probs where sums are missing.
+
+    Returns counts by name; nothing missing records no run.
+    """
+    counts: Counter[str] = Counter()
+    for find, work in ((_MISSING_SENTENCES, _sentences), (_MISSING_SCORES, _scores)):
+        catalog.refresh()
+        session = catalog.session()
+        session.connection.execute(find.format(segmenter=quote(SEGMENTER)))
+        total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
+        if total:
+            with Run(catalog.store, "segment", {"segmenter": SEGMENTER}) as run:
+                done = 0
+                for size in work(catalog, session, run, total):
+                    done += size
+                    progress(done, total)
+            counts += run.counts
+        session.close()
+    catalog.refresh()
+    return counts
+
+
+def _sentences(catalog: Catalog, session: Session, run: Run, total: int) -> Iterator[int]:
+    for start in range(0, total, TEXT_ROWS):
+        texts = session.rows(
+            "SELECT response_id, thinking, answer FROM responses INNER JOIN _wanted"
+            f" USING (response_id) WHERE n BETWEEN {start + 1} AND {start + TEXT_ROWS}"
+        )
+        run.append({"sentences": sentence_rows(texts, run.run_id)})
+        yield len(texts)
+
+
+def _scores(catalog: Catalog, session: Session, run: Run, total: int) -> Iterator[int]:
+    sections = {row["scorer_id"]: row["sections"] for row in catalog.scorers()}
+    table_of = token_tables(catalog)
+    for start in range(0, total, SCORE_ROWS):
+        chunk = f"n BETWEEN {start + 1} AND {start + SCORE_ROWS}"
+        texts = session.table(
+            "SELECT response_id, thinking, answer, segmentation_id, byte_end"
+            " FROM responses INNER JOIN sentences USING (response_id)"
+            f" WHERE segmenter = {quote(SEGMENTER)}"
+            f" AND response_id IN (SELECT response_id FROM _wanted WHERE {chunk})"
+        )
+        tokens = session.table(
+            "SELECT t.response_id, t.scorer_id, token_ids, token_bytes, logprobs FROM tokens AS t"
+            f" INNER JOIN _wanted AS w USING (response_id, scorer_id) WHERE {chunk}"
+        )
+        scored = score_rows(texts, tokens, sections, table_of, run.run_id)
+        run.append({"sentence_scores": scored.rows, "attempts": failures(scored.failed, run)})
+        yield len(tokens)
+
+
+def failures(failed: dict[tuple[str, str], str], run: Run) -> pa.Table:
+    """Rows of `attempts` for token rows that have no sums, counted in the run."""
+    run.counts["unaligned"] += len(failed)
+    return to_table(
+        "attempts",
+        [
+            {
+                "response_id": response,
+                "stage": "segment",
+                "scorer_id": scorer,
+                "attempt": 0,
+                "reason": " ".join(why.split())[:500],
+                "run_id": run.run_id,
+            }
+            for (response, scorer), why in failed.items()
+        ],
+    )
+
+
+def token_tables(catalog: Catalog) -> TableOf:
+    """A function from scorer_id to its token table, None where its tokenizer is not at hand."""
+    paths = {
+        row["scorer_id"]: row["tokenizer_path"]
+        for row in catalog.scorers()
+        if row["tokenizer_path"]
+    }
+
+    @cache
+    def table_of(scorer: str) -> TokenTable | None:
+        if scorer not in paths:
+            return None
+        try:
+            return TokenTable.load(paths[scorer])
+        except DasdError:
+            return None
+
+    return table_of
