@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,9 +63,11 @@ def build(
     UnknownNameError, UsageError (`out` holds something else).
     """
     view = catalog.find_view(view_name)
+    tables = sorted({*sqlfiles.reads(view.sql) & TABLES.keys(), "responses", "questions"})
+    _verify_files(catalog, tables)
     session = catalog.session(view, settings)
     try:
-        manifest = _manifest(catalog, view, session)
+        manifest = _manifest(catalog, view, session, tables)
         target = out or catalog.path / "builds" / view.name / manifest["build_id"]
         if not dry_run and (there := _unchanged(target, manifest["build_id"])):
             return Build(
@@ -73,7 +75,6 @@ def build(
             )
         if not dry_run:
             _check_target(target)
-        _verify_files(catalog, manifest)
         contract.check_scorers(
             manifest["scorers"], manifest["parameters"], catalog.config.build.system
         )
@@ -108,10 +109,11 @@ def build(
     )
 
 
-def _manifest(catalog: Catalog, view: SqlFile, session: Session) -> dict[str, Any]:
+def _manifest(
+    catalog: Catalog, view: SqlFile, session: Session, tables: Sequence[str]
+) -> dict[str, Any]:
     """What decides the rows of a build, and its id."""
     reads = sqlfiles.reads(view.sql)
-    tables = sorted({*reads & TABLES.keys(), "responses", "questions"})
     scorers = {row["scorer_id"]: row for row in catalog.scorers()}
     used = {
         name: {k: v for k, v in scorers[value].items() if k != "content_hash"}
@@ -138,7 +140,7 @@ def _manifest(catalog: Catalog, view: SqlFile, session: Session) -> dict[str, An
     }
 
 
-def _verify_files(catalog: Catalog, manifest: Mapping[str, Any]) -> None:
+def _verify_files(catalog: Catalog, tables: Sequence[str]) -> None:
     """Check the SHA-256 of every file that the build reads; what is unchanged is not read again."""
     cache = catalog.path / "verified.json"
     try:
@@ -146,7 +148,7 @@ def _verify_files(catalog: Catalog, manifest: Mapping[str, Any]) -> None:
     except (FileNotFoundError, ValueError):
         verified = {}
     before = len(verified)
-    for table in manifest["files"]:
+    for table in tables:
         for path in catalog.files[table]:
             files.verify(path, verified)
     if len(verified) != before:

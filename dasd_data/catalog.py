@@ -172,8 +172,8 @@ def open(path: str | Path | None = None, *, at: int | None = None) -> Catalog:
     return Catalog(configuration.load(path), at)
 
 
-def create(path: str | Path) -> Catalog:
-    """Create a catalog (or complete one), with a `dasd.toml` beside it if there is none."""
+def create(path: str | Path, *, settings: bool = True) -> Catalog:
+    """Create a catalog, or complete one; with `settings`, a `dasd.toml` beside it if none is."""
     path = Path(path)
     if any(path.glob("*.sql")) or ((path / "views").is_dir() and not (path / "tables").is_dir()):
         raise UsageError(f"{path} holds SQL files: a catalog needs a folder of its own")
@@ -184,7 +184,7 @@ def create(path: str | Path) -> Catalog:
     Store.create(path)
     (path / "views").mkdir(exist_ok=True)
     beside = path.absolute().parent / configuration.FILE
-    if not beside.exists():
+    if settings and not beside.exists():
         beside.write_text(configuration.TEMPLATE.format(catalog=path.name))
     return Catalog(replace(configuration.load(path), catalog=path))
 

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from dasd_data import sqlfiles
-from dasd_data.errors import ConfigError, DataError, DeniedError, UnknownNameError, UsageError
+from dasd_data.errors import ConfigError, DamagedFileError, DataError, DeniedError, UnknownNameError, UsageError
 from dasd_data.parameters import Parameter, identifier, quote
 from dasd_data.schema import SNAPSHOTS, TABLES
 
@@ -56,7 +56,12 @@ class Session:
         everything = [str(path) for paths in files.values() for path in paths]
         run(f"SET allowed_paths={_texts(everything)}")
         for name in (*TABLES, SNAPSHOTS.name):
-            run(f"CREATE VIEW {name} AS {_relation(name, files.get(name, []))}")
+            try:
+                run(f"CREATE VIEW {name} AS {_relation(name, files.get(name, []))}")
+            except duckdb.Error as error:
+                raise DamagedFileError(
+                    f"a file of table {name} cannot be read ({_first(error)}): restore a backup"
+                ) from None
         run(sqlfiles.macros())
         if not trusted:
             run("SET enable_external_access=false")

@@ -224,14 +224,17 @@ class Writer:
             self.store.record(self.what)
         return done
 
-    def known(self, name: str, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """Which rows' keys are in a table, and which of them with other content, [rows] bool each.
+    def known(self, name: str, rows: pa.Table) -> np.ndarray:
+        """Which rows' keys are in a table, [rows] bool, as of the last commit seen."""
+        return self.table(name).find(rows)[0]
 
-        As of the last commit that this writer has seen.
-        """
+    def conflicts(self, name: str, rows: pa.Table) -> np.ndarray:
+        """Rows whose key is in the table, or earlier in `rows`, with other content, [rows] bool."""
         table = self.table(name)
+        hashes = content_hashes(rows, table.spec.content)
         found, content = table.find(rows)
-        return found, found & (content != content_hashes(rows, table.spec.content))
+        first = _first_of_key(rows.select(table.spec.key))
+        return np.where(found, content != hashes, hashes[first] != hashes)
 
     def table(self, name: str) -> _KeyedTable:
         """The writer's keyed view of one table."""

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 import dasd_data
+from builders.run import to_table as table
 from dasd_data.catalog import Catalog
 from dasd_data.keys import question_id
 from dasd_data.schema import TABLES
@@ -60,12 +60,6 @@ class Made:
     scores: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     byte_end: Sequence[int] | None = None
     section: Sequence[int] | None = None
-
-
-def table(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows as a table of the catalog's schema, without `content_hash`."""
-    schema = TABLES[name].schema
-    return pa.Table.from_pylist(list(rows), schema.remove(schema.get_field_index("content_hash")))
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+"""`dasd-data ingest`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import click
+
+from dasd_data.cli.common import Progress, catalog_option, count, json_option, note, print_json
+
+KINDS = ("questions", "responses", "logprobs")
+DOMAINS = ("math", "code", "science", "instruction_following")
+
+
+@click.command("ingest")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR…")
+@click.option("--as", "as_kind", type=click.Choice(KINDS), help="What the rows are, if in doubt.")
+@click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Repeatable.")
+@click.option("--tokenizer", metavar="PATH_OR_ID", help="Tokenizer of token ids in the files.")
+@click.option("--domain", type=click.Choice(DOMAINS), help="Domain of rows that name none.")
+@click.option("--name", default="teacher", show_default=True, help="Name of the scorer of log-probs.")
+@click.option("--model", help="Model of responses that name none.")
+@click.option("--temperature", type=float, help="Temperature of responses that name none.")
+@click.option("--strict", is_flag=True, help="Stop at the first row that cannot be taken.")
+@catalog_option
+@json_option
+def command(
+    paths: tuple[str, ...],
+    mapping: tuple[str, ...],
+    strict: bool,
+    catalog: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Add questions, responses and log-probs from files; what is there already is not added again.
+
+    JSONL, JSON, Parquet, CSV and Arrow, also .gz and .zst, folders, globs and saved data sets; the
+    shape of the rows is found by itself. Rows that cannot be taken go to `quarantine`.
+    """
+    import dasd_data
+    from builders import read, shapes
+    from builders.ingest.stage import ingest
+
+    context = shapes.Context(file="", mapping=pairs(mapping), **given)
+    found = dasd_data.open(catalog)
+    total = sum(read.stored_bytes(path) for path in read.expand(paths))
+    with Progress("ingest", total, "bytes") as progress:
+        counts = ingest(found, paths, context, strict=strict, progress=progress.advance)
+    if as_json:
+        print_json(dict(counts))
+    else:
+        report(counts)
+
+
+def report(counts: Counter[str]) -> None:
+    """The counts of an ingest, for a person."""
+    note(
+        f"{count(counts['rows'], 'row')} read: {count(counts['responses'], 'new response')}, "
+        f"{count(counts['questions'], 'new question')}, "
+        f"{counts['tokens']:,} with tokens, {counts['sentence_scores']:,} with sentence scores"
+    )
+    same = {n: counts[f"same {n}"] for n in ("responses", "questions", "tokens")}
+    if any(same.values()):
+        note("there already: " + ", ".join(f"{v:,} {n}" for n, v in same.items() if v))
+    if counts["unaligned"]:
+        note(
+            f"{counts['unaligned']:,} could not be aligned: dasd-data sql "
+            "\"SELECT reason, count(*) FROM attempts GROUP BY ALL\""
+        )
+    if counts["refused"]:
+        note(
+            f"{count(counts['refused'], 'row')} refused: dasd-data sql "
+            "\"SELECT file, line, reason FROM quarantine\""
+        )
+
+
+def pairs(values: tuple[str, ...]) -> dict[str, str]:
+    """`--map` values by field."""
+    found = {}
+    for value in values:
+        field, equals, column = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"--map {value!r} is not FIELD=COLUMN")
+        found[field.strip()] = column.strip()
+    return found

@@ -1,0 +1,1 @@
+"""Select: from candidates to a training file in one command."""

@@ -1,0 +1,99 @@
+"""Candidates in, the best of each question out: ingest, filter, score and build in one go."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from builders.ingest.stage import ingest
+from builders.score.prepare import Options, prepare
+from builders.score.stage import score
+from builders.shapes import Context
+from dasd_data.build import Build, build
+from dasd_data.catalog import Catalog
+from dasd_data.errors import DataError, UsageError
+
+VIEW = "select"
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What `select` did: counts of the ingest, the build behind the file, rows written."""
+
+    ingested: Counter[str]
+    build: Build
+    rows: int
+
+
+def select(
+    catalog: Catalog,
+    paths: Iterable[str],
+    context: Context,
+    scorers: Mapping[str, Options | None],
+    settings: Mapping[str, Any],
+    out: Path,
+    progress: Callable[[str], Callable[[int, int], None]],
+) -> Selected:
+    """Write the best candidates of each question to `out` (JSONL), leaving them in the catalog.
+
+    `scorers` has `student` and, unless the files hold the teacher's log-probs, `teacher`;
+    `settings` are parameters of the view. `progress(label)` gives a stage's progress function.
+    A response need not have a thinking section, unless `dasd.toml` asks for one.
+
+    Raises DataError where no row could be taken, UsageError where teacher log-probs are missing.
+    """
+    filters = {"structure": {"thinking": "optional"}, **catalog.config.filters}
+    catalog.config = replace(catalog.config, filters=filters)
+    counts = ingest(catalog, paths, context)
+    if not catalog.refresh().sql("SELECT 1 FROM responses LIMIT 1").fetchall():
+        raise DataError(
+            f"no candidates were found: {counts['rows']:,} rows read, {counts['refused']:,} refused;"
+            " candidates are rows of one prompt and several completions, or one row a completion"
+        )
+    if scorers.get("teacher") is None and not _has_teacher(catalog):
+        raise UsageError(
+            "the files hold no log-probs of a teacher: pass --teacher MODEL, or candidates with "
+            "token log-probs"
+        )
+    for name, options in scorers.items():
+        if options is not None:
+            run = prepare(catalog, options)
+            score(catalog, run, progress(f"score {name}"))
+    made = build(catalog, VIEW, settings, progress=progress("build"))
+    assert made.path is not None
+    return Selected(counts, made, write_jsonl(made.path, out))
+
+
+def _has_teacher(catalog: Catalog) -> bool:
+    target = catalog.config.scorers.get("teacher", "teacher")
+    return any(target in {s["name"], s["model"], s["scorer_id"]} for s in catalog.scorers())
+
+
+def write_jsonl(folder: Path, out: Path) -> int:
+    """A build's rows as JSON lines, in their order; `out` is replaced when all are there."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=out.parent, suffix=".tmp")
+    rows = 0
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            for shard in sorted((folder / "data").glob("*.parquet")):
+                for batch in pq.ParquetFile(shard).iter_batches(1_000):
+                    for row in batch.to_pylist():
+                        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                        rows += 1
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(out)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return rows

@@ -1,0 +1,273 @@
+"""Builds: what is written, that it is the same again, and that bad input writes nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+
+from dasd_data.build import build
+from dasd_data.config import BuildConfig
+from dasd_data.errors import ContractError, DamagedFileError, UnknownNameError, UsageError
+
+SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
+
+
+@pytest.fixture
+def catalog(made, response):
+    """Three questions, one with two candidates."""
+    less = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5), (6, 0.9)]}
+    return made(
+        response("a", question="What is 1+1?", thinking="Hm.", answer="2", scores=SCORES),
+        response("b", question="What is 1+1?", thinking="Hmm.", answer="3", scores=less),
+        response("c", question="Plain?", thinking=None, answer="Yes 😀", scores=SCORES),
+        response("d", question="Code?", domain="code", answer="`x`", scores=SCORES),
+    )
+
+
+def rows(made):
+    """All rows of a build, in order."""
+    shards = sorted((made.path / "data").glob("*.parquet"))
+    return [row for shard in shards for row in pq.read_table(shard).to_pylist()]
+
+
+def test_rows_are_chats_with_their_ids_and_scores(catalog):
+    """A trainer would read another text than was scored."""
+    first, second, third = rows(build(catalog, "low_t_das"))
+    assert first["messages"] == [
+        {"role": "user", "content": "What is 1+1?"},
+        {"role": "assistant", "content": "<think>\nHm.\n</think>\n\n2"},
+    ]
+    assert first["prompt"] == first["messages"][:1]
+    assert first["completion"] == first["messages"][1:]
+    assert second["completion"][0]["content"] == "Yes 😀"
+    assert [r["response_id"] for r in (first, second, third)] == ["a", "c", "d"]
+    assert first["teacher_count"] == 2
+    assert third["domain"] == "code"
+
+
+def test_a_system_prompt_is_the_first_turn_of_every_row(catalog):
+    """The recipe of the release, which uses one, could not be followed."""
+    catalog.config = replace(catalog.config, build=BuildConfig("Be kind."))
+    row = rows(build(catalog, "low_t_das"))[0]
+    assert row["messages"][0] == {"role": "system", "content": "Be kind."}
+    assert [m["role"] for m in row["prompt"]] == ["system", "user"]
+
+
+def test_an_unchanged_build_is_left_alone_and_new_data_makes_another(catalog, response, add):
+    """Every run would rewrite the split, or none would."""
+    first = build(catalog, "low_t_das")
+    stamp = (first.path / "manifest.json").stat().st_mtime_ns
+    again = build(catalog.refresh(), "low_t_das")
+    assert again.unchanged
+    assert again.path == first.path
+    assert (first.path / "manifest.json").stat().st_mtime_ns == stamp
+    add(catalog, response("e", question="New?", scores=SCORES))
+    assert build(catalog.refresh(), "low_t_das").rows == 4
+    assert build(catalog, "low_t_das", {"beta": 0.2}).build_id != first.build_id
+
+
+def test_a_damaged_shard_is_built_again(catalog):
+    """A half-copied split would be taken for a finished one."""
+    first = build(catalog, "low_t_das")
+    (shard,) = (first.path / "data").glob("*.parquet")
+    good = shard.read_bytes()
+    shard.write_bytes(good[:-5])
+    assert not build(catalog, "low_t_das").unchanged
+    assert next((first.path / "data").glob("*.parquet")).read_bytes() == good
+
+
+def test_shards_are_the_same_bytes_however_the_catalog_came_to_be(made, response, add):
+    """A split could not be reproduced to the byte."""
+    responses = [
+        response(f"r{i:02}", question=f"q{i}", answer=f"answer {i} " * 50, scores=SCORES)
+        for i in range(40)
+    ]
+    one = made(*responses, name="one")
+    two = made(*reversed(responses[20:]), name="two")
+    for r in responses[:20]:
+        add(two, r, run_id="other")
+    two.config = replace(two.config, threads=1)
+    hashes = [
+        [s["sha256"] for s in build(c.refresh(), "low_t_das").manifest["shards"]]
+        for c in (one, two)
+    ]
+    assert hashes[0] == hashes[1]
+
+
+def test_shards_end_by_the_rows_own_lengths(tmp_path):
+    """Shard borders would move with the size of DuckDB's batches."""
+    import pyarrow as pa
+
+    from dasd_data import shards
+
+    message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    schema = pa.schema([("id", pa.int64()), ("completion", message)])
+    data = [
+        {"id": i, "completion": [{"role": "assistant", "content": "x" * (i % 7) * 10}]}
+        for i in range(300)
+    ]
+    table = pa.Table.from_pylist(data, schema)
+    written = [
+        shards.write(table.to_batches(n), schema, tmp_path / str(n), shard_bytes=2_000)
+        for n in (7, 64)
+    ]
+    assert written[0] == written[1]
+    assert sum(s.rows for s in written[0]) == 300
+    back = pq.read_table(tmp_path / "7" / "data")
+    assert back.to_pylist() == data
+
+
+def test_a_dry_run_chooses_rows_and_writes_nothing(catalog):
+    """`--dry-run` would leave a split behind."""
+    made = build(catalog, "low_t_das", dry_run=True)
+    assert (made.rows, made.path) == (3, None)
+    assert not (catalog.path / "builds").exists()
+    assert made.funnel[-1]["responses"] == 3
+
+
+def test_the_manifest_names_inputs_parameters_and_shards(catalog):
+    """A split could not be explained afterwards."""
+    made = build(catalog, "low_t_das", {"budget": {"math": "1"}})
+    manifest = json.loads((made.path / "manifest.json").read_text())
+    assert manifest["parameters"]["budget"]["math"] == 1
+    assert manifest["parameters"]["teacher"] == "id-of-teacher"
+    assert manifest["scorers"]["student"]["model"] == "student-model"
+    assert {"responses", "questions", "flags", "sentence_scores"} <= manifest["files"].keys()
+    assert manifest["filters"] == dict.fromkeys(
+        ["length", "structure", "completeness", "repetition"], "1"
+    )
+    assert [s["rows"] for s in manifest["shards"]] == [2]
+
+
+def test_the_card_tells_composition_length_ratio_and_overlaps(catalog):
+    """The length bias of a selection would go unseen."""
+    card = (build(catalog, "low_t_das").path / "README.md").read_text()
+    assert "| code | 0.6 | 1 | 1 |" in card
+    # chosen: 4 + 8 + 9 bytes over 3 responses; pool: with b's 5, over 4
+    lengths = {"a": len("Hm.2"), "b": len("Hmm.3"), "c": len("Yes 😀".encode()), "d": len("Think.`x`")}
+    ratio = (sum(lengths.values()) - lengths["b"]) / 3 / (sum(lengths.values()) / 4)
+    assert f"over that of the pool: {ratio:.3f}" in card
+    assert "Overlap with choosing the longest: 66.7%" in card
+    assert "path: data/train-*.parquet" in card
+
+
+def test_no_rows_is_an_error_with_the_funnel(catalog):
+    """An empty split would be found out in training."""
+    with pytest.raises(ContractError, match="chose no rows\n.*4 responses responses"):
+        build(catalog, "high_t_das")
+
+
+def test_filters_that_never_ran_are_named(made, response):
+    """"Passed every filter: 0" would not say why."""
+    catalog = made(response("a", passed={}, scores=SCORES))
+    with pytest.raises(ContractError, match="never run: filter length, structure"):
+        build(catalog, "low_t_das")
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("SELECT response_id FROM responses UNION ALL SELECT response_id FROM responses", "unique"),
+        ("SELECT NULL::VARCHAR AS response_id", "NULL"),
+        ("SELECT 'x' AS response_id", "not every row is a response"),
+        ("SELECT 1 AS n", "no column response_id"),
+    ],
+)
+def test_a_view_that_breaks_its_contract_writes_nothing(catalog, tmp_path, sql, problem):
+    """Repeated or made-up rows would be trained on."""
+    view = tmp_path / "mine.sql"
+    view.write_text(sql)
+    with pytest.raises(ContractError, match=problem):
+        build(catalog, str(view))
+    assert not list(catalog.path.glob("builds/*/*"))
+
+
+def test_a_users_own_view_is_built_by_name(catalog):
+    """Researchers could not define splits of their own."""
+    sql = '/*\ndescription = "Mine"\n*/\nSELECT response_id, 7 AS n FROM responses WHERE answer = \'2\''
+    (catalog.path / "views" / "mine.sql").write_text(sql)
+    (row,) = rows(build(catalog, "mine"))
+    assert (row["response_id"], row["n"]) == ("a", 7)
+
+
+def test_modes_that_cannot_be_compared_are_refused_until_assumed(made, response, append):
+    """Log-probs after temperature would be compared with those before it."""
+    catalog = made(response("a", scores={"student": [(6, 0.5)]}))
+    unknown = {"scorer_id": "t", "name": "teacher", "model": "big", "logprobs_mode": "unknown"}
+    append(catalog, "scorers", [unknown])
+    scores = {
+        "response_id": "a",
+        "scorer_id": "t",
+        "segmentation_id": "seg-1:[13]",
+        "n_tokens": [6],
+        "logprob_sum": [-0.1],
+    }
+    append(catalog, "sentence_scores", [scores])
+    catalog.refresh()
+    with pytest.raises(ContractError, match="different modes cannot be compared.*assume_raw"):
+        build(catalog, "low_t_das")
+    assert build(catalog, "low_t_das", {"assume_raw": True}).rows == 1
+
+
+def test_scoring_and_training_contexts_must_agree(made, response, append):
+    """The student would be trained under another prompt than it was scored under."""
+    catalog = made(response("a", scores={"teacher": [(6, 0.9)]}))
+    student = {
+        "scorer_id": "s",
+        "name": "student",
+        "model": "small",
+        "logprobs_mode": "raw_logprobs",
+        "context": "training_render",
+        "system_prompt": "Be kind.",
+    }
+    append(catalog, "scorers", [student])
+    with pytest.raises(ContractError, match="scored with the system prompt 'Be kind.'"):
+        build(catalog.refresh(), "low_t_das")
+
+
+def test_a_damaged_input_file_stops_the_build(catalog):
+    """Flipped bits would go into the split."""
+    path = catalog.files["responses"][0]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match="is damaged"):
+        build(catalog, "low_t_das")
+
+
+def test_out_replaces_a_build_and_nothing_else(catalog, tmp_path):
+    """`--out ~` would delete a home folder."""
+    out = tmp_path / "split"
+    assert build(catalog, "low_t_das", out=out).rows == 3
+    assert build(catalog, "low_t_das", {"budget": {"code": 0}}, out=out).rows == 2
+    assert len(list(out.rglob("*.parquet"))) == 1
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match="holds something else than a build"):
+        build(catalog, "low_t_das", out=tmp_path / "home")
+
+
+def test_an_unknown_view_names_the_closest_one(catalog):
+    """A typing error would end in a stack trace."""
+    with pytest.raises(UnknownNameError, match="no view named 'low_t_dsa'; did you mean 'low_t_das'"):
+        build(catalog, "low_t_dsa")
+
+
+def test_builds_are_recorded_in_the_catalog(catalog):
+    """`builds` could not say which split came from which snapshot."""
+    made = build(catalog, "low_t_das")
+    found = catalog.refresh().sql("SELECT build_id, view, rows, snapshot_id FROM builds").fetchall()
+    assert found == [(made.build_id, "low_t_das", 3, made.manifest["snapshot_id"])]
+
+
+def test_datasets_reads_a_build_as_it_is(catalog):
+    """A split could not be loaded without code of ours."""
+    import datasets
+
+    made = build(catalog, "low_t_das")
+    loaded = datasets.load_dataset(str(made.path), split="train", cache_dir=str(made.path.parent))
+    assert loaded.num_rows == 3
+    assert loaded[0]["messages"][1]["content"] == "<think>\nHm.\n</think>\n\n2"
