@@ -18,7 +18,7 @@ PARTS = st.lists(
         ("<think>\n\nwhy \n\n</think>\n\n\n So.", "\nwhy \n", "\n So."),
         ("<think>why</think>So.", "why", "So."),
         ("<think>\nwhy\n</think>\nSo.", "why", "So."),
-        ("<think>\nThe tag `</think>` ends it.\n</think>\n\nSo.", "The tag `</think>` ends it.", "So."),
+        ("<think>\nA `</think>` ends it.\n</think>\n\nSo.", "A `</think>` ends it.", "So."),
         ("<think>\na </think>\n</think>\n\nSo `</think>`.", "a </think>", "So `</think>`."),
         ("<think>\na\n</think> So.", "a", " So."),
         ("<think>\na\n</think>\n\n</think>\n", "a", "</think>\n"),
@@ -46,7 +46,7 @@ def test_join_then_split_gives_both_back(thinking, answer):
 
 @given(st.none() | PARTS, PARTS)
 def test_offsets_point_at_both_texts(thinking, answer):
-    """Token spans are cut with these offsets: one byte off gives a boundary token to the wrapper."""
+    """Token spans are cut with these offsets: one byte off scores the wrapper."""
     render = join_think(thinking, answer).encode()
     inner, outer = think_offsets(thinking, answer)
     assert render[slice(*outer)].decode() == answer
