@@ -18,7 +18,7 @@ Spans = npt.NDArray[np.int64]  # shape (k, 2): first and end byte, in order
 # Both begin with a newline, which the regex engine finds fast; `_lines` supplies the first one.
 FENCE = re.compile(rb"\n[ \t]*(`{3,}|~{3,})([^\n]*)")
 TABLE_ROW = re.compile(rb"\n[ \t]*\|[^\n]*\|[ \t]*(?=\n|\Z)")
-INLINE_CODE = re.compile(rb"(?<!`)(`{1,2})(?!`)[^`\n]+\1(?!`)")
+INLINE_CODE = re.compile(rb"(?<!`)(`{1,3})(?!`)[^\n]+?(?<!`)\1(?!`)")
 
 
 def _lines(pattern: re.Pattern[bytes], data: bytes) -> Iterator[re.Match[bytes]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,7 +34,7 @@ SECRET = re.compile(
 )
 EMAIL = re.compile(rb"\b[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
 EXAMPLE_HOST = re.compile(rb"@(?:[\w.-]*\.)?(?:example|test|invalid)(?:\.\w+)?\Z")
-BOXED = re.compile(rb"\\boxed\s*\{")
+BRACES = re.compile(rb"\\[{}]|(\\boxed\s*)?\{|\}")
 DOLLAR = re.compile(rb"(?<!\\)\$")
 
 
@@ -146,26 +146,26 @@ def secrets(candidate: Candidate) -> Verdict:
 
 def several_boxed(candidate: Candidate) -> Verdict:
     r"""Different contents of `\boxed{}` in the answer; the value is how many."""
-    found: dict[bytes, tuple[int, int]] = {}
-    for match in BOXED.finditer(candidate.data, candidate.seam):
-        end = _closing_brace(candidate.data, match.end())
-        found.setdefault(
-            b"".join(candidate.data[match.end() : end].split()), (match.start(), end + 1)
-        )
+    found = {
+        b"".join(candidate.data[first:end].split()): (first, end)
+        for first, end in _boxed(candidate)
+    }
     if len(found) <= 1:
         return Verdict(True, float(len(found)))
-    return failed(
-        "several_boxed", float(len(found)), at=(candidate.data, *list(found.values())[-1])
-    )
+    last = max(found.values())
+    return failed("several_boxed", float(len(found)), at=(candidate.data, *last))
 
 
-def _closing_brace(data: bytes, start: int) -> int:
-    depth = 1
-    for i in range(start, min(len(data), start + 2000)):
-        depth += (data[i] == ord("{")) - (data[i] == ord("}"))
-        if depth == 0:
-            return i
-    return min(len(data), start + 2000)
+def _boxed(candidate: Candidate) -> Iterator[tuple[int, int]]:
+    r"""The bytes inside each `\boxed{}` of the answer whose braces are closed."""
+    opened: list[tuple[bool, int]] = []
+    for brace in BRACES.finditer(candidate.data, candidate.seam):
+        if brace[0].endswith(b"{") and brace[0] != b"\\{":
+            opened.append((brace[1] is not None, brace.end()))
+        elif brace[0] == b"}" and opened:
+            boxed, first = opened.pop()
+            if boxed:
+                yield first, brace.start()
 
 
 def _report(judge: Callable[[Candidate], Verdict]) -> type[Report]:

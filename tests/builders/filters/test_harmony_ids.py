@@ -46,6 +46,7 @@ def test_a_good_completion_has_no_defect():
             [*HEAD, 1, h.END, *NEXT, SPACE_TO, EQUALS, PYTHON, *HEAD, 7, h.END, *ANSWER, h.RETURN],
             ["tool_call"],
         ),
+        ([*HEAD, 1, h.END, *ANSWER[:-1], h.CALL], ["tool_call", "no_return"]),
         ([*HEAD, 1, h.END, *ANSWER, h.END, *ANSWER, h.RETURN], ["several_finals"]),
         ([*HEAD, 1, h.END, *ANSWER, h.END, *NEXT, *HEAD, 2, h.RETURN], ["analysis_after_final"]),
         (

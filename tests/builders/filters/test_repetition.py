@@ -58,6 +58,9 @@ def test_indentation_does_not_count(candidate):
     """White space, which code and layout repeat, is not text."""
     spaced = "\n".join(" " * 40 + word for word in ("one", "two", "three", "four", "five"))
     assert judge(candidate(thinking=spaced + " " * 5000 + "\u2003" * 500))[0].passed
+    indented = PROSE_TEXT + ("\na b c d," + " " * 30) * 10 + "\n" + PROSE_TEXT[:99]
+    no_stutter = RepetitionConfig(min_sentences=99)
+    assert judge(candidate(thinking=indented), no_stutter)[0].passed
     once = "a" + " " * 400 + "a" + " " * 400 + "a" + PROSE_TEXT
     assert judge(candidate(thinking=once))[0].passed
 
@@ -115,6 +118,14 @@ def test_segmented_code_and_tables_are_exempt(segmented, kind, passed):
     block = "| 0 | 1 | 0 | 1 |\n" * 20
     made = segmented([("Here it is:\n", PROSE), (block, kind), ("Done.", PROSE)])
     assert judge(made)[0].passed == passed
+
+
+def test_three_identical_lines_of_code_pass(segmented):
+    """`i += 1` three times in a row is a program, not a stutter."""
+    lines = [("i += 1\n", CODE)] * 3
+    assert judge(segmented([("Run:\n", PROSE), *lines, ("Done.", PROSE)]))[0].passed
+    split = [("Yes.\n", PROSE), ("f(x)\n", CODE)] * 3
+    assert judge(segmented([(PROSE_TEXT, PROSE), *split]))[0].passed
 
 
 def test_unsegmented_code_and_tables_are_exempt_by_a_simple_rule(candidate):

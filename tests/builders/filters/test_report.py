@@ -53,6 +53,9 @@ def test_cjk_is_welcome_where_the_question_has_it(candidate):
         ("secrets", {"answer": "Mail jane@example.com or a@b."}, None),
         ("several_boxed", {"answer": "\\boxed{\\frac{1}{2}} or \\boxed{3}"}, "several_boxed"),
         ("several_boxed", {"answer": "\\boxed{x = 1}, so \\boxed{x=1}"}, None),
+        ("several_boxed", {"answer": "\\boxed{\\{1\\}} \\boxed{2"}, None),
+        ("several_boxed", {"answer": "\\boxed {\\{1} or {\\boxed{2}}"}, "several_boxed"),
+        ("several_boxed", {"answer": "{a} \\frac{1}{2} is \\boxed{0.5}"}, None),
         ("several_boxed", {"thinking": "\\boxed{1}", "answer": "\\boxed{2}"}, None),
     ],
 )

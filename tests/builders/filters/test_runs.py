@@ -56,6 +56,11 @@ def test_every_run_of_the_quadratic_finder_is_found(noise, unit, copies):
             assert (first, end, d) in found
 
 
+def test_a_short_unit_is_found_though_its_words_came_in_another_order_before():
+    """A run that was already being followed at a longer distance must not hide a shorter one."""
+    assert (9, 15, 2) in found_in(list("bbababbcaabababcc"))
+
+
 @given(st.integers(21, 400), st.integers(3, 5), st.integers(0, 1000))
 @settings(max_examples=100, deadline=None)
 def test_a_long_unit_that_repeats_parts_of_itself_is_found_whole(length, copies, seed):

@@ -57,6 +57,9 @@ def test_evidence_gives_the_place_in_bytes(candidate):
         "excerpt": "<|end|>",
     }
     assert verdict.value == 1
+    [verdict] = Structure().check([candidate(thinking="é", answer="ab<think>c")])
+    evidence = json.loads(verdict.evidence)
+    assert (evidence["rule"], evidence["start"], evidence["end"]) == ("stray_tag", 4, 11)
 
 
 def test_a_source_without_thinking_passes_where_it_is_optional(candidate):
