@@ -1,0 +1,1 @@
+"""The harmony format of gpt-oss, read from token ids."""

@@ -1,0 +1,1 @@
+"""Tokens as bytes: vocabularies, fitting tokens to stored text, sums per sentence."""
