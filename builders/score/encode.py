@@ -1,78 +1,104 @@
-"""From a stored response to the token sequence that is scored, in one of two contexts.
+"""Requests to an engine, in the two contexts that a stored log-prob can have.
 
-training_render   the text of the training render, encoded whole as the trainer will
-sampled_prompt    the very ids that were sampled, after the very prompt ids
+sampled prompt: the ids that were sampled after the ids they were sampled from; nothing is encoded.
+training render: the stored text in its chat template, encoded whole as the trainer encodes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import compress
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from builders.score.render import TrainingContext
+from builders.score.engine import ScoreRequest, ScoreResult
+from builders.score.render import Render, TrainingContext
 from builders.tokens.fit import fit_render
 from builders.tokens.table import TokenTable
 from dasd_data.errors import RowError
 
-CONTEXTS = ("training_render", "sampled_prompt")
+BATCH = 64  # renders handed to the tokenizer at a time, which spreads them over the cores
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A sequence to score: `ids[start:]`, of which each covers `token_bytes` of the response.
+class Stored(NamedTuple):
+    """What is read from the catalog for one response."""
 
-    `control` counts special tokens that question or response spell out as text.
+    key: str
+    question: str
+    thinking: str | None
+    answer: str
+
+
+class Encoded(NamedTuple):
+    """A request, the bytes of `thinking || answer` in each of its scored tokens, and `control`.
+
+    `token_bytes` has one entry per token of `ids[start:]`, 0 for the template's own, and sums to
+    the text; `control` is that of the `Render`.
     """
 
-    ids: npt.NDArray[np.int32]
-    start: int
-    token_bytes: Sequence[int]
-    control: int = 0
+    request: ScoreRequest
+    token_bytes: list[int]
+    control: tuple[str, ...] = ()
 
 
-class Encoder(Protocol):
-    """Encodes rows of question, thinking, answer and, for sampled ids, prompt_ids and so on."""
-
-    columns: str  # what it needs of the tokens that were sampled, as SQL columns
-
-    def encode(self, row: Mapping[str, Any]) -> Encoded:
-        """The sequence of one response. Raises RowError with the reason where there is none."""
-        ...
+def sampled_request(key: str, prompt: Sequence[int], sampled: Sequence[int]) -> ScoreRequest:
+    """All of the sampled ids, after exactly the prompt ids that they were sampled from."""
+    ids = np.concatenate([np.asarray(prompt, np.int32), np.asarray(sampled, np.int32)])
+    return ScoreRequest(key, ids, len(prompt))
 
 
-class RenderEncoder:
-    """Encodes the training render of a response with the model's own tokenizer and template."""
+def training_requests(
+    context: TrainingContext, table: TokenTable, rows: Iterable[Stored]
+) -> Iterator[Encoded | ScoreResult]:
+    """One item per row, in order: its request, or a result that says why there is none.
 
-    columns = ""
+    The reasons are those of `TrainingContext.render` and `fit_render`, and `nothing to score`
+    for an empty response. Raises UsageError where the template cannot serve at all.
+    """
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        renders = [_render(context, row) for row in batch]
+        texts = [render.text for render in renders if isinstance(render, Render)]
+        encoded = iter(_encode(context, texts))
+        for row, render in zip(batch, renders, strict=True):
+            if isinstance(render, ScoreResult):
+                yield render
+                continue
+            try:
+                yield training_request(row.key, render, next(encoded), table)
+            except RowError as error:
+                yield ScoreResult(row.key, None, str(error))
 
-    def __init__(self, context: TrainingContext, table: TokenTable) -> None:
-        self.context, self.table = context, table
 
-    def encode(self, row: Mapping[str, Any]) -> Encoded:
-        """See Encoder. Scored from the first token that covers a byte of the response."""
-        render = self.context.render(row["question"], row["thinking"], row["answer"])
-        ids = self.context.tokenizer(render.text, add_special_tokens=False)["input_ids"]
-        covered = fit_render(
-            render.text.encode(), self.table.pieces(ids), render.thinking_span, render.answer_span
-        )
-        first = next(compress(range(len(ids)), covered), len(ids))
-        return Encoded(np.array(ids, np.int32), first, covered[first:], len(render.control))
+def training_request(key: str, render: Render, ids: Sequence[int], table: TokenTable) -> Encoded:
+    """The request for the response in a render that was encoded as `ids`.
+
+    It begins with the first token that holds a byte of the response and ends with the last one.
+    Raises RowError if the tokens' bytes do not tile the render or the response is empty.
+    """
+    held = fit_render(
+        render.text.encode(), table.pieces(ids), render.thinking_span, render.answer_span
+    )
+    scored = np.flatnonzero(held)
+    if not len(scored):
+        raise RowError("nothing to score: the response is empty")
+    start, stop = int(scored[0]), int(scored[-1]) + 1
+    request = ScoreRequest(key, np.asarray(ids[:stop], np.int32), start)
+    return Encoded(request, held[start:stop], render.control)
 
 
-class SampledEncoder:
-    """The sampled ids after their prompt ids; nothing is encoded again."""
+def _render(context: TrainingContext, row: Stored) -> Render | ScoreResult:
+    try:
+        return context.render(row.question, row.thinking, row.answer)
+    except RowError as error:
+        return ScoreResult(row.key, None, str(error))
 
-    columns = "t.prompt_ids, t.token_ids, t.token_bytes"
 
-    def encode(self, row: Mapping[str, Any]) -> Encoded:
-        """See Encoder."""
-        if row["token_ids"] is None or row["prompt_ids"] is None:
-            raise RowError("no sampled ids: the response came without the ids of its own prompt")
-        prompt = np.array(row["prompt_ids"], np.int32)
-        ids = np.concatenate([prompt, np.array(row["token_ids"], np.int32)])
-        return Encoded(ids, len(prompt), row["token_bytes"])
+def _encode(context: TrainingContext, texts: list[str]) -> list[list[int]]:
+    """No special tokens are added: the template has written its own."""
+    if not texts:
+        return []
+    return context.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)[
+        "input_ids"
+    ]

@@ -1,11 +1,12 @@
-"""Which model and tokenizer a score belongs to: names and content hashes, 12 hex digits."""
+"""Which model and tokenizer a score belongs to: names and content hashes."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
-from dasd_data.errors import UsageError
+from builders.tokens.table import TokenTable
+from dasd_data.errors import DataError, UsageError
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
 TOKENIZER = ("tokenizer.json", "*.model", "vocab.json", "merges.txt", "vocab.txt", "*.tiktoken")
@@ -36,22 +37,19 @@ def model_folder(model: str | Path, revision: str | None = None) -> tuple[Path, 
     return Path(found), str(model), Path(found).name
 
 
-def tokenizer_hash(folder: Path) -> str | None:
-    """The hash of the tokenizer's vocabulary files; None where the folder has none."""
-    if (folder / "tokenizer.json").is_file():
-        return hash_files(folder, ("tokenizer.json",))
-    return hash_files(folder, TOKENIZER) if any(_matching(folder, TOKENIZER)) else None
+def tokenizer_name(folder: Path) -> str | None:
+    """The name of the folder's `TokenTable`; None where it has none whose bytes are known."""
+    try:
+        return TokenTable.load(folder).name
+    except (UsageError, DataError):
+        return None
 
 
 def hash_files(folder: Path, patterns: tuple[str, ...]) -> str:
     """SHA-256 over the names and SHA-256 of the matching files, shortened to 12 hex digits."""
     total = hashlib.sha256()
-    for path in _matching(folder, patterns):
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{path.name}\0{digest}\n".encode())
     return total.hexdigest()[:12]
-
-
-def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    return sorted({path for pattern in patterns for path in folder.glob(pattern)})

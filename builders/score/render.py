@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from dasd_data.errors import RowError, UsageError
+from builders.records import Scorer
+from builders.tokens.think import join_think, think_offsets
+from dasd_data.errors import MissingExtraError, RowError, UsageError
 
-THINK_OPEN, THINK_CLOSE = "<think>\n", "\n</think>\n\n"
 MARK = "dasd response mark 7f3a"
 
 Span = tuple[int, int]
@@ -38,11 +39,6 @@ class Render(NamedTuple):
     control: tuple[str, ...] = ()
 
 
-def completion(thinking: str | None, answer: str) -> str:
-    """The assistant's content: the answer, after its thinking section if there is one."""
-    return answer if thinking is None else f"{THINK_OPEN}{thinking}{THINK_CLOSE}{answer}"
-
-
 @dataclass(frozen=True)
 class TrainingContext:
     """A tokenizer of `transformers` with its chat template, and the system prompt if any.
@@ -58,6 +54,15 @@ class TrainingContext:
     def template_hash(self) -> str:
         """The hash of the chat template, 12 hex digits."""
         return hashlib.sha256(self.tokenizer.chat_template.encode()).hexdigest()[:12]
+
+    def describe(self, scorer: Scorer) -> Scorer:
+        """An engine's scoring context, completed by what this one says about the prompt."""
+        return replace(
+            scorer,
+            context="training_render",
+            chat_template=self.template_hash,
+            system_prompt=self.system,
+        )
 
     @cached_property
     def suffix(self) -> str:
@@ -96,7 +101,7 @@ class TrainingContext:
         RowError if the template alters the response: the render must be what stands before any
         response, the response verbatim, and the suffix.
         """
-        response, suffix = completion(thinking, answer), self.suffix
+        response, suffix = join_think(thinking, answer), self.suffix
         text = self._apply(question, response)
         head = len(text) - len(response) - len(suffix)
         if head < 0 or not text.endswith(suffix) or not text.startswith(response, head):
@@ -105,17 +110,14 @@ class TrainingContext:
             raise RowError("template alters the response: it inserts text before it")
         try:
             start = len(text[:head].encode())
-            answer_end = len(text[: head + len(response)].encode())
-            answer_start = answer_end - len(answer.encode())
+            in_thinking, in_answer = think_offsets(thinking, answer)
         except UnicodeEncodeError as error:
             raise RowError("text is not valid Unicode: it has a lone surrogate") from error
-        span = None
-        if thinking is not None:
-            start += len(THINK_OPEN)
-            span = (start, start + len(thinking.encode()))
+        thinking_span = in_thinking and (start + in_thinking[0], start + in_thinking[1])
+        answer_span = (start + in_answer[0], start + in_answer[1])
         quoted = (self.control_tokens.findall(part) for part in (question, thinking or "", answer))
         control = tuple(sorted({token for tokens in quoted for token in tokens}))
-        return Render(text, span, (answer_start, answer_end), control)
+        return Render(text, thinking_span, answer_span, control)
 
     def _apply(self, question: str, response: str | None) -> str:
         """The template over one exchange; without a response, up to where one would begin."""
@@ -142,8 +144,6 @@ def load_context(folder: Any, system: str | None = None) -> TrainingContext:
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
-        from dasd_data.errors import MissingExtraError
-
         raise MissingExtraError("transformers", "score") from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from builders.records import Scorer
 from builders.score.engine import ScoreRequest, ScoreResult, checked, refusal
-from builders.score.identity import model_folder, tokenizer_hash
+from builders.score.identity import model_folder, tokenizer_name
 from builders.score.packing import Pack, batches, first_fit, similar_lengths
 from dasd_data.errors import MissingExtraError, UsageError
 
@@ -76,7 +76,7 @@ class TransformersScorer:
         return Scorer(
             model=self.name,
             revision=self.revision,
-            tokenizer=tokenizer_hash(self.folder),
+            tokenizer=tokenizer_name(self.folder),
             dtype=str(self.model.dtype).removeprefix("torch."),
             engine="transformers",
             engine_version=transformers.__version__,

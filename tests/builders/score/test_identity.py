@@ -3,8 +3,12 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 
-from builders.score.identity import hash_files, model_folder, tokenizer_hash
+from builders.score.identity import hash_files, model_folder, tokenizer_name
+from builders.tokens.table import TokenTable
 from dasd_data.errors import UsageError
 
 
@@ -22,15 +26,13 @@ def test_hash_is_that_of_names_and_contents(tmp_path):
     assert model_folder(tmp_path) == (tmp_path, tmp_path.name, expected)
 
 
-def test_a_tokenizer_is_known_by_its_vocabulary_files(tmp_path):
-    """Scores under an edited vocabulary would pass for those of the old one."""
-    assert tokenizer_hash(tmp_path) is None
-    (tmp_path / "spiece.model").write_bytes(b"pieces")
-    slow = tokenizer_hash(tmp_path)
-    (tmp_path / "tokenizer.json").write_bytes(b"{}")
-    fast = tokenizer_hash(tmp_path)
-    (tmp_path / "tokenizer.json").write_bytes(b"{ }")
-    assert len({slow, fast, tokenizer_hash(tmp_path)}) == 3
+def test_a_tokenizer_is_known_by_the_name_of_its_token_table(tmp_path):
+    """Stored token ids would not be recognised as those of the model's own tokenizer."""
+    assert tokenizer_name(tmp_path) is None
+    byte_level = Tokenizer(BPE({"a": 0, "b": 1}, []))
+    byte_level.pre_tokenizer = ByteLevel()
+    byte_level.save(str(tmp_path / "tokenizer.json"))
+    assert tokenizer_name(tmp_path) == TokenTable.load(tmp_path / "tokenizer.json").name
 
 
 def test_no_such_model_names_both_ways_to_give_one(tmp_path):

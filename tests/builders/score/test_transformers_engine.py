@@ -10,6 +10,8 @@ from builders.score.engine import ScoreRequest  # noqa: E402
 from builders.score.transformers_engine import TransformersScorer  # noqa: E402
 from dasd_data.errors import UsageError  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SHAPES = ((5, 1), (60, 20), (100, 99), (33, 1), (180, 7), (2, 1), (60, 59))
 PACKED = ["qwen3", "llama", "mistral", "gpt2", "gpt_neox", "gemma2", "gemma3"]
 PACKED += ["cohere", "granite", "qwen3_moe", "gpt_oss"]
@@ -93,6 +95,12 @@ def test_bfloat16_stays_near_float32(model_folder, random_requests):
     assert 1e-4 < off.mean() < 0.02
     assert off.max() < 0.2
     assert scorer.describe().dtype == "bfloat16"
+
+
+def test_packing_is_refused_where_a_layer_bypasses_it(model_folder):
+    """In half precision a faint leak between responses hides in the rounding."""
+    scorer = TransformersScorer(model_folder("bloom_faint"), device="cpu", dtype="bfloat16")
+    assert scorer.packed is False
 
 
 def test_what_cannot_be_scored_comes_back_with_a_countable_reason(model_folder, random_requests):
