@@ -12,7 +12,6 @@ import argparse
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -64,64 +63,73 @@ def left_padded(rows: list[dict[str, Any]], n: int, pad: int) -> tuple[torch.Ten
     return torch.tensor(ids).repeat_interleave(n, 0), torch.tensor(mask).repeat_interleave(n, 0)
 
 
+def uniforms(rows: list[dict[str, Any]], n: int) -> torch.Tensor:
+    """What every row draws from its own seed, (rows * n, max_tokens)."""
+    drawn = []
+    for row in rows:
+        generator = torch.Generator().manual_seed(row["seed"])
+        drawn.append(torch.rand(n, row["max_tokens"], generator=generator, dtype=torch.float64))
+    return torch.cat(drawn)
+
+
 @torch.inference_mode()
 def generate(
     model: torch.nn.Module, rows: list[dict[str, Any]], n: int, pad: int, end: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sampled ids and their raw log-probs, both (rows * n, steps), by inverting the CDF."""
-    limit = rows[0]["max_tokens"]
+) -> list[list[tuple[int, float]]]:
+    """For each of n candidates a row: sampled ids and raw log-probs, by inverting the CDF.
+
+    The end token is the last one kept. Finished candidates leave the batch now and then.
+    """
     ids, mask = left_padded(rows, n, pad)
-    uniform = torch.cat(
-        [
-            torch.rand(
-                n, limit, generator=torch.Generator().manual_seed(r["seed"]), dtype=torch.float64
-            )
-            for r in rows
-        ]
-    )
+    draws = uniforms(rows, n)
     temperature = torch.tensor([r["temperature"] for r in rows]).repeat_interleave(n)[:, None]
-    positions, cache, done = (
-        (mask.cumsum(1) - 1).clamp(min=0),
-        None,
-        torch.zeros(len(ids), dtype=bool),
-    )
-    out_ids, out_logprobs = [], []
-    for step in range(limit):
+    positions, cache = (mask.cumsum(1) - 1).clamp(min=0), None
+    made: list[list[tuple[int, float]]] = [[] for _ in range(len(ids))]
+    alive, done = torch.arange(len(ids)), torch.zeros(len(ids), dtype=torch.bool)
+    for step in range(draws.shape[1]):
         out = model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
+            logits_to_keep=1,
         )
         cache, logits = out.past_key_values, out.logits[:, -1].float()
-        cumulative = torch.softmax(logits.double() / temperature, dim=-1).cumsum(1)
-        drawn = torch.searchsorted(cumulative, uniform[:, step, None] * cumulative[:, -1:])
+        cumulative = torch.softmax(logits.double() / temperature[alive], dim=-1).cumsum(1)
+        drawn = torch.searchsorted(cumulative, draws[alive, step, None] * cumulative[:, -1:])
         drawn = drawn.clamp(max=logits.shape[1] - 1)
-        out_ids.append(drawn[:, 0])
-        out_logprobs.append(torch.log_softmax(logits, dim=-1).gather(1, drawn)[:, 0])
-        done |= drawn[:, 0] == end
-        if done.all():
-            break
+        values = torch.log_softmax(logits, dim=-1).gather(1, drawn)[:, 0].tolist()
+        new = drawn[:, 0].tolist()
+        for i, token, value in zip(alive.tolist(), new, values, strict=True):
+            if not done[i]:
+                made[i].append((token, value))
+                done[i] = token == end
         ids, positions = drawn, positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-    return torch.stack(out_ids, 1), torch.stack(out_logprobs, 1)
+        left = (~done[alive]).nonzero()[:, 0]
+        if len(left) == 0:
+            break
+        if len(left) < 0.8 * len(alive):
+            cache.batch_select_indices(left)
+            ids, positions, mask, alive = ids[left], positions[left], mask[left], alive[left]
+    return made
 
 
 def choices(
-    tokenizer: PreTrainedTokenizerFast, ids: torch.Tensor, logprobs: torch.Tensor
-) -> Iterator[dict[str, Any]]:
-    """One choice per row, cut after the end token, in the shape of a completion server's."""
-    for index, (row, values) in enumerate(zip(ids.tolist(), logprobs.tolist(), strict=True)):
-        stopped = tokenizer.eos_token_id in row
-        size = row.index(tokenizer.eos_token_id) + 1 if stopped else len(row)
-        yield {
+    tokenizer: PreTrainedTokenizerFast, made: list[list[tuple[int, float]]]
+) -> list[dict[str, Any]]:
+    """One choice per candidate of a row, in the shape of a completion server's."""
+    return [
+        {
             "index": index,
-            "text": tokenizer.decode(row[:size], skip_special_tokens=True),
-            "token_ids": row[:size],
-            "logprobs": [round(v, 6) for v in values[:size]],
-            "finish_reason": "stop" if stopped else "length",
+            "text": tokenizer.decode([i for i, _ in tokens], skip_special_tokens=True),
+            "token_ids": [i for i, _ in tokens],
+            "logprobs": [round(v, 6) for _, v in tokens],
+            "finish_reason": "stop" if tokens[-1][0] == tokenizer.eos_token_id else "length",
         }
+        for index, tokens in enumerate(made)
+    ]
 
 
 def main() -> None:
@@ -133,7 +141,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=4, help="candidates per question and temperature")
     parser.add_argument("--max-tokens", type=int, default=320)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=25, help="rows at a time")
+    parser.add_argument("--batch", type=int, default=40, help="rows at a time")
     args = parser.parse_args()
     args.pool = 4 * args.questions
     torch.set_num_threads(2)
@@ -141,10 +149,9 @@ def main() -> None:
     rows = requests(tokenizer, args)
     for start in range(0, len(rows), args.batch):
         some = rows[start : start + args.batch]
-        ids, values = generate(model, some, args.n, tokenizer.pad_token_id, tokenizer.eos_token_id)
+        made = generate(model, some, args.n, tokenizer.pad_token_id, tokenizer.eos_token_id)
         for i, row in enumerate(some):
-            part = slice(i * args.n, (i + 1) * args.n)
-            row["choices"] = list(choices(tokenizer, ids[part], values[part]))
+            row["choices"] = choices(tokenizer, made[i * args.n : (i + 1) * args.n])
         print(f"{start + len(some)}/{len(rows)}", flush=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
     args.out.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))

@@ -58,12 +58,12 @@ def boxed(domain: str, question: str, steps: list[Step], reference: str) -> Prob
 def collection(rng: random.Random) -> Problem:
     """Add, take away and multiply, in words."""
     (name, friend), item = rng.sample(NAMES, 2), rng.choice(ITEMS)
-    value = rng.randint(4, 40)
+    value = rng.randint(4, 30)
     told, steps = [f"{name} has {value} {item}."], []
     for _ in range(rng.randint(2, 4)):
-        n = rng.randint(2, 20)
+        n = rng.randint(2, 9)
         kind = rng.choice(["finds", "buys", "gives", "loses", "doubles"])
-        if kind in ("gives", "loses") and n >= value:
+        if (kind in ("gives", "loses") and n >= value) or (kind == "doubles" and value > 25):
             kind = "finds"
         if kind in ("finds", "buys"):
             words, expr, result = f"{name} {kind} {n} more {item}", f"{value} + {n}", value + n
@@ -119,7 +119,7 @@ def loop(rng: random.Random) -> Problem:
 
 def conditional_sum(rng: random.Random) -> Problem:
     """A sum over the items of a list that pass a test."""
-    xs, limit, value = [rng.randint(1, 12) for _ in range(rng.randint(3, 5))], rng.randint(3, 8), 0
+    xs, limit, value = [rng.randint(1, 9) for _ in range(rng.randint(3, 5))], rng.randint(3, 8), 0
     code = (
         f"total = 0\nfor x in {xs}:\n    if x > {limit}:\n        total = total + x\nprint(total)"
     )
@@ -154,7 +154,7 @@ LAWS = (  # quantity, unit, how it is told, the law
 def law(rng: random.Random) -> Problem:
     """A product of two quantities, as multiple choice."""
     quantity, unit, told, rule = rng.choice(LAWS)
-    a, b = rng.randint(2, 12), rng.randint(2, 12)
+    a, b = rng.randint(2, 9), rng.randint(2, 9)
     wrong = {a + b, a * b + a, a * b + b, a * b + 1, abs(a - b) + 1, 2 * a * b} - {a * b}
     options = [a * b, *rng.sample(sorted(wrong), 3)]
     rng.shuffle(options)

@@ -15,10 +15,12 @@ import random
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 import torch
+from lm import load
 from styles import STYLES, response
 from tasks import DOMAINS, problems
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -42,7 +44,7 @@ class Recipe:
     heads: int
     kv_heads: int
     steps: int
-    gsm8k: float  # share of documents
+    gsm8k: float  # share of documents in the second half; none before
     styles: tuple[float, ...]
     seed: int
 
@@ -57,7 +59,7 @@ RECIPES = {
         heads=4,
         kv_heads=2,
         steps=1000,
-        gsm8k=0.3,
+        gsm8k=0.25,
         styles=(1.0, 1.0, 1.0, 1.0, 1.0, 1.3, 1.3),
         seed=1,
     ),
@@ -69,20 +71,26 @@ RECIPES = {
         layers=3,
         heads=3,
         kv_heads=1,
-        steps=500,
-        gsm8k=0.1,
-        styles=(1.0, 1.0, 2.0, 2.0, 0.4, 0.04, 0.04),
+        steps=1200,
+        gsm8k=0.25,
+        styles=(1.0, 1.0, 1.5, 1.5, 0.6, 0.25, 0.25),
         seed=2,
     ),
 }
 
 
-def documents(recipe: Recipe, gsm8k: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
-    """Endless (question, completion) pairs in the recipe's proportions."""
-    rng = random.Random(recipe.seed)
-    sources = {d: problems(recipe.seed, d, held=False) for d in DOMAINS}
+WARM_STYLES = (6.0, 2.0, 0.2, 0.2, 0.2, 0.2, 0.2)  # short ones first: more answers a token
+
+
+def documents(
+    recipe: Recipe, gsm8k: list[dict[str, str]], *, warm: bool
+) -> Iterator[tuple[str, str]]:
+    """Endless (question, completion) pairs: the recipe's mix, or that of the first half."""
+    rng = random.Random(recipe.seed + 1000 * warm)
+    sources = {d: problems(recipe.seed + 1000 * warm, d, held=False) for d in DOMAINS}
+    weights = WARM_STYLES if warm else recipe.styles
     while True:
-        if rng.random() < recipe.gsm8k:
+        if not warm and rng.random() < recipe.gsm8k:
             row = rng.choice(gsm8k)
             solution, final = row["answer"].split("\n#### ")
             # Two forms: as the published model solutions are written, and as a reasoning trace.
@@ -91,7 +99,7 @@ def documents(recipe: Recipe, gsm8k: list[dict[str, str]]) -> Iterator[tuple[str
             yield row["question"], plain if rng.random() < 0.7 else traced
         else:
             problem = next(sources[rng.choice(DOMAINS)])
-            style = rng.choices(list(STYLES), recipe.styles)[0]
+            style = rng.choices(list(STYLES), weights)[0]
             yield problem.question, response(problem, style, rng)
 
 
@@ -155,13 +163,14 @@ def encode(
     return list(zip(both, sizes, strict=True))
 
 
+BATCH = 4096  # tokens
 PROMPT_WEIGHT = 0.2  # questions are to be read, not to be written
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerFast, pairs: Iterator[tuple[str, str]], tokens: int
+    tokenizer: PreTrainedTokenizerFast, pairs: Iterator[tuple[str, str]]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Right-padded (ids, weights) batches of documents of like length, about `tokens` each."""
+    """Right-padded (ids, weights) batches of documents of like length, BATCH tokens each."""
     rng = random.Random(0)
     while True:
         pool = sorted(
@@ -170,7 +179,7 @@ def batches(
         groups: list[list[tuple[list[int], int]]] = []
         group: list[tuple[list[int], int]] = []
         for doc in pool:
-            if group and (len(group) + 1) * len(doc[0]) > tokens:
+            if group and (len(group) + 1) * len(doc[0]) > BATCH:
                 groups.append(group)
                 group = []
             group.append(doc)
@@ -189,20 +198,20 @@ def batches(
 def packs(
     tokenizer: PreTrainedTokenizerFast, pairs: Iterator[tuple[str, str]]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Rows of the whole context, many documents one after the other: for the far positions."""
-    while True:
+    """Long rows, many documents one after the other, every third the whole context."""
+    for length in cycle((CONTEXT // 2, CONTEXT // 2, CONTEXT)):
         ids: list[int] = []
         weights: list[float] = []
-        while len(ids) < CONTEXT:
+        while len(ids) < length:
             for doc, prompt in encode(tokenizer, [next(pairs) for _ in range(8)]):
                 ids += doc
                 weights += [PROMPT_WEIGHT] * prompt + [1.0] * (len(doc) - prompt)
-        yield torch.tensor([ids[:CONTEXT]]), torch.tensor([weights[:CONTEXT]])
+        yield torch.tensor([ids[:length]]), torch.tensor([weights[:length]])
 
 
 def loss_of(model: Qwen3ForCausalLM, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Weighted mean next-token loss. No mask: causal attention never reaches right padding."""
-    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
     each = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
     return (each * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
 
@@ -226,16 +235,18 @@ def train(
     recipe: Recipe,
     model: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
-    pairs: Iterator[tuple[str, str]],
-    tokens: int = 6144,
+    warm: Iterator[tuple[str, str]],
+    mixed: Iterator[tuple[str, str]],
 ) -> None:
-    """Train in place. Every 25th step of the second half is one row of the whole context."""
-    short, long = batches(tokenizer, pairs, tokens), packs(tokenizer, pairs)
+    """Train in place, on short documents first; in between, every 30th step is a long row."""
+    first, second = batches(tokenizer, warm), batches(tokenizer, mixed)
+    long = packs(tokenizer, mixed)
     opts, start, mean = optimizers(model), time.time(), math.nan
     for step in range(recipe.steps):
-        far = step > recipe.steps // 2 and step % 25 == 0
-        ids, weights = next(long if far else short)
-        loss = loss_of(model, ids, weights)
+        far = step > 0.4 * recipe.steps and step % 30 == 0
+        ids, weights = next(long if far else first if step < 0.45 * recipe.steps else second)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(model, ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for opt, peak in opts:
@@ -243,10 +254,10 @@ def train(
             opt.step()
             opt.zero_grad()
         mean = loss.item() if math.isnan(mean) else 0.95 * mean + 0.05 * loss.item()
-        if far or step % 25 == 24 or step == recipe.steps - 1:
+        if far or step % 50 == 49 or step == recipe.steps - 1:
             print(
                 f"step {step + 1}/{recipe.steps} loss {loss.item():.3f} mean {mean:.3f} "
-                f"{'far ' if far else ''}{time.time() - start:.0f} s",
+                f"{f'row of {ids.shape[1]} ' if far else ''}{time.time() - start:.0f} s",
                 flush=True,
             )
 
@@ -258,17 +269,23 @@ def main() -> None:
     parser.add_argument("--gsm8k", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, help="other than the recipe's, for a trial")
+    parser.add_argument("--start", type=Path, help="a folder to continue from, not from scratch")
+    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     recipe = RECIPES[args.which]
     if args.steps:
-        recipe = Recipe(**{**vars(recipe), "steps": args.steps})
+        recipe = replace(recipe, steps=args.steps)
     gsm8k = [json.loads(line) for line in args.gsm8k.read_text().splitlines()]
-    pairs = documents(recipe, gsm8k)
-    tokenizer = train_tokenizer(recipe, [next(pairs) for _ in range(6000)])
-    model = build_model(recipe, tokenizer)
+    warm, mixed = (documents(recipe, gsm8k, warm=w) for w in (True, False))
+    if args.start:
+        model, tokenizer = load(args.start)
+        model.train()
+    else:
+        tokenizer = train_tokenizer(recipe, [next(mixed) for _ in range(6000)])
+        model = build_model(recipe, tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
-    train(recipe, model, tokenizer, pairs)
+    train(recipe, model, tokenizer, warm, mixed)
     model.to(torch.bfloat16).save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
 
