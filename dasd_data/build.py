@@ -116,7 +116,7 @@ def _manifest(
     reads = sqlfiles.reads(view.sql)
     scorers = {row["scorer_id"]: row for row in catalog.scorers()}
     used = {
-        name: {k: v for k, v in scorers[value].items() if k != "content_hash"}
+        name: {k: v for k, v in scorers[value].items() if k not in ("content_hash", "used")}
         for name, value in session.values.items()
         if catalog.declared(view)[name].type == "scorer" and value and "sentence_pairs" in reads
     }

@@ -130,8 +130,11 @@ class Catalog:
         return next(iter(_newest(self._plain, "sentences", "''", "segmenter").values()), None)
 
     def scorers(self) -> list[dict[str, Any]]:
-        """Rows of `scorers`."""
-        return self._plain.rows("SELECT * FROM scorers ORDER BY name, scorer_id")
+        """Rows of `scorers`, with `used`: whether any response is scored by it."""
+        return self._plain.rows(
+            "SELECT *, scorer_id IN (SELECT scorer_id FROM sentence_scores) AS used"
+            " FROM scorers ORDER BY name, scorer_id"
+        )
 
     @cached_property
     def _plain(self) -> Session:

@@ -52,7 +52,7 @@ def write(folder: Path, spec: Table, table: pa.Table) -> dict[str, Any]:
             temporary,
             spec.schema,
             compression="zstd",
-            use_dictionary=dictionary,  # type: ignore[arg-type]
+            use_dictionary=dictionary,
             column_encoding={f"{c}.list.element": "BYTE_STREAM_SPLIT" for c in spec.stream_split},
             write_page_index=True,
             write_page_checksum=True,

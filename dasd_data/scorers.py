@@ -16,6 +16,8 @@ def resolve(wanted: str, aliases: Mapping[str, str], scorers: Sequence[Mapping[s
     Raises UnknownNameError if there is none, ConfigError listing the candidates if several.
     """
     target = aliases.get(wanted, wanted)
+    # Token ids that came without log-probs name a scorer too, one that cannot be meant.
+    scorers = [s for s in scorers if s["used"]] or scorers
     for matches in (
         [s for s in scorers if s["name"] == target],
         [s for s in scorers if s["model"] == target],

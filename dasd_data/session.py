@@ -18,7 +18,14 @@ import duckdb
 import pyarrow as pa
 
 from dasd_data import sqlfiles
-from dasd_data.errors import ConfigError, DamagedFileError, DataError, DeniedError, UnknownNameError, UsageError
+from dasd_data.errors import (
+    ConfigError,
+    DamagedFileError,
+    DataError,
+    DeniedError,
+    UnknownNameError,
+    UsageError,
+)
 from dasd_data.parameters import Parameter, identifier, quote
 from dasd_data.schema import SNAPSHOTS, TABLES
 

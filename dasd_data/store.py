@@ -61,6 +61,7 @@ class Appended:
 
     new: int = 0
     same: int = 0
+    repeated: int = 0  # the same key and content earlier in the batch
     conflicts: pa.Table | None = None  # rows whose key is there with other content
 
 
@@ -212,8 +213,8 @@ class Writer:
         """Append rows to tables, in commit order, then record a snapshot.
 
         `batches` maps table names to rows without `content_hash`. Rows whose key is there with the
-        same content are counted as `same`; with other content they are returned as `conflicts`,
-        as is a repeated key with differing content within the batch.
+        same content are counted as `same`, those that repeat a row of the batch as `repeated`;
+        rows whose key is there, or came before, with other content are returned as `conflicts`.
         """
         done = {
             name: self.table(name).append(batches[name])
@@ -301,7 +302,7 @@ class _KeyedTable:
             _pause(attempt)
             self.refresh()
         raise ConflictError(
-            f"{_ATTEMPTS} other commits to {self.spec.name} came first: try again with fewer writers"
+            f"{_ATTEMPTS} other commits to {self.spec.name} came first: use fewer writers"
         )
 
     def _missing(self, rows: pa.Table, result: Appended) -> pa.Table:
@@ -311,9 +312,10 @@ class _KeyedTable:
         found, known = self._index.find(keys)
         first = _first_of_key(keys)
         repeated = first != np.arange(len(rows))
-        same = np.where(found, known == hashes, repeated & (hashes[first] == hashes))
-        conflict = (found | repeated) & ~same
-        result.same = int(same.sum())
+        same = found & (known == hashes)
+        again = ~found & repeated & (hashes[first] == hashes)
+        conflict = (found | repeated) & ~same & ~again
+        result.same, result.repeated = int(same.sum()), int(again.sum())
         result.conflicts = rows.filter(pa.array(conflict)) if conflict.any() else None
         return rows.filter(pa.array(~found & ~repeated))
 

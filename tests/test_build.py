@@ -147,7 +147,12 @@ def test_the_card_tells_composition_length_ratio_and_overlaps(catalog):
     card = (build(catalog, "low_t_das").path / "README.md").read_text()
     assert "| code | 0.6 | 1 | 1 |" in card
     # chosen: 4 + 8 + 9 bytes over 3 responses; pool: with b's 5, over 4
-    lengths = {"a": len("Hm.2"), "b": len("Hmm.3"), "c": len("Yes 😀".encode()), "d": len("Think.`x`")}
+    lengths = {
+        "a": len("Hm.2"),
+        "b": len("Hmm.3"),
+        "c": len("Yes 😀".encode()),
+        "d": len("Think.`x`"),
+    }
     ratio = (sum(lengths.values()) - lengths["b"]) / 3 / (sum(lengths.values()) / 4)
     assert f"over that of the pool: {ratio:.3f}" in card
     assert "Overlap with choosing the longest: 66.7%" in card
@@ -161,7 +166,7 @@ def test_no_rows_is_an_error_with_the_funnel(catalog):
 
 
 def test_filters_that_never_ran_are_named(made, response):
-    """"Passed every filter: 0" would not say why."""
+    """ "Passed every filter: 0" would not say why."""
     catalog = made(response("a", passed={}, scores=SCORES))
     with pytest.raises(ContractError, match="never run: filter length, structure"):
         build(catalog, "low_t_das")
@@ -187,7 +192,8 @@ def test_a_view_that_breaks_its_contract_writes_nothing(catalog, tmp_path, sql, 
 
 def test_a_users_own_view_is_built_by_name(catalog):
     """Researchers could not define splits of their own."""
-    sql = '/*\ndescription = "Mine"\n*/\nSELECT response_id, 7 AS n FROM responses WHERE answer = \'2\''
+    select = "SELECT response_id, 7 AS n FROM responses WHERE answer = '2'"
+    sql = f'/*\ndescription = "Mine"\n*/\n{select}'
     (catalog.path / "views" / "mine.sql").write_text(sql)
     (row,) = rows(build(catalog, "mine"))
     assert (row["response_id"], row["n"]) == ("a", 7)
@@ -252,7 +258,9 @@ def test_out_replaces_a_build_and_nothing_else(catalog, tmp_path):
 
 def test_an_unknown_view_names_the_closest_one(catalog):
     """A typing error would end in a stack trace."""
-    with pytest.raises(UnknownNameError, match="no view named 'low_t_dsa'; did you mean 'low_t_das'"):
+    with pytest.raises(
+        UnknownNameError, match="no view named 'low_t_dsa'; did you mean 'low_t_das'"
+    ):
         build(catalog, "low_t_dsa")
 
 

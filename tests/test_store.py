@@ -54,7 +54,7 @@ def test_a_key_repeated_within_a_batch_is_added_once(tmp_path):
     """A file with a row twice would put both into the catalog."""
     writer = Writer(Store.create(tmp_path), "test")
     done = writer.append({"questions": questions([1, 1])})["questions"]
-    assert (done.new, done.same, done.conflicts) == (1, 1, None)
+    assert (done.new, done.same, done.repeated, done.conflicts) == (1, 0, 1, None)
 
 
 def test_provenance_is_no_part_of_the_content(tmp_path):

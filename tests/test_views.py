@@ -383,16 +383,16 @@ def test_two_segmenter_versions_do_not_mix(made, response, add):
 
 def test_an_ambiguous_scorer_is_an_error_that_lists_the_candidates(made, response, append):
     """One of two teachers would be used without a word."""
-    catalog = made(response("a", scores=scores([SURE], [LOW])))
-    second = {"scorer_id": "second-id", "name": "teacher", "model": "other", "logprobs_mode": "raw"}
+    catalog = made(response("a", scores={**scores([SURE], [LOW]), "second": [(6, LOW)]}))
+    second = {"scorer_id": "id-of-second", "name": "teacher", "model": "other"}
     append(catalog, "scorers", [second])
     with pytest.raises(
-        UsageError, match="2 scorers are meant by 'teacher': id-of-teache.*second-id"
+        UsageError, match="2 scorers are meant by 'teacher': id-of-second.*id-of-teache"
     ):
         catalog.refresh().sql("SELECT label FROM sentence_pairs").fetchall()
     query = "SELECT label FROM sentence_pairs"
     assert catalog.sql(query, teacher="id-of-teacher").fetchall() == [("teacher",)]
-    assert catalog.sql(query, teacher="second-id").fetchall() == []
+    assert catalog.sql(query, teacher="id-of-second").fetchall() == [("shared",)]
 
 
 def test_an_unknown_scorer_names_the_closest_one(made, response):

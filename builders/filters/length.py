@@ -11,6 +11,7 @@ from typing import ClassVar
 from tokenizers import Tokenizer
 
 from builders.filters.base import Candidate, Verdict, failed, version
+from builders.tokens.think import join_think
 from dasd_data.errors import ConfigError
 
 BATCH_BYTES = 4_000_000
@@ -55,7 +56,9 @@ class Length:
         """One verdict per candidate."""
         verdicts: list[Verdict] = []
         for batch in _batches(candidates):
-            counts = self._count([c.question for c in batch], [completion(c) for c in batch])
+            counts = self._count(
+                [c.question for c in batch], [join_think(c.thinking, c.answer) for c in batch]
+            )
             verdicts += [self._verdict(n) for n in counts]
         return verdicts
 
@@ -71,13 +74,6 @@ class Length:
         if n_tokens <= limit:
             return Verdict(True, float(n_tokens))
         return failed("over_length", float(n_tokens), max_tokens=limit)
-
-
-def completion(candidate: Candidate) -> str:
-    r"""The assistant's text in training: `<think>\n…\n</think>\n\n` before the answer."""
-    if candidate.thinking is None:
-        return candidate.answer
-    return f"<think>\n{candidate.thinking}\n</think>\n\n{candidate.answer}"
 
 
 def _batches(candidates: Sequence[Candidate]) -> list[list[Candidate]]:

@@ -17,7 +17,7 @@ _UUID_LENGTH = 36
 
 @dataclass
 class Batch:
-    """Rows waiting to be committed. `size` estimates their bytes; `origin` is file and line by id."""
+    """Rows that wait for their commit. `size` estimates bytes, `origin` is file and line by id."""
 
     run_id: str
     tokenizer_path: str | None = None
@@ -61,7 +61,7 @@ class Batch:
             "meta": json.dumps(question.meta, sort_keys=True, ensure_ascii=False, default=str),
         }
         self._put("question_sources", source)
-        self.size += len(question.text) + len(source["meta"])
+        self.size += len(question.text) + len(str(source["meta"]))
         return key
 
     def _response(self, response: Response, file: str, line: int) -> None:

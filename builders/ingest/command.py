@@ -19,7 +19,9 @@ DOMAINS = ("math", "code", "science", "instruction_following")
 @click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Repeatable.")
 @click.option("--tokenizer", metavar="PATH_OR_ID", help="Tokenizer of token ids in the files.")
 @click.option("--domain", type=click.Choice(DOMAINS), help="Domain of rows that name none.")
-@click.option("--name", default="teacher", show_default=True, help="Name of the scorer of log-probs.")
+@click.option(
+    "--name", default="teacher", show_default=True, help="Name of the scorer of log-probs."
+)
 @click.option("--model", help="Model of responses that name none.")
 @click.option("--temperature", type=float, help="Temperature of responses that name none.")
 @click.option("--strict", is_flag=True, help="Stop at the first row that cannot be taken.")
@@ -44,7 +46,7 @@ def command(
 
     context = shapes.Context(file="", mapping=pairs(mapping), **given)
     found = dasd_data.open(catalog)
-    total = sum(read.stored_bytes(path) for path in read.expand(paths))
+    total = read.stored_bytes(read.expand(paths))
     with Progress("ingest", total, "bytes") as progress:
         counts = ingest(found, paths, context, strict=strict, progress=progress.advance)
     if as_json:
@@ -63,15 +65,17 @@ def report(counts: Counter[str]) -> None:
     same = {n: counts[f"same {n}"] for n in ("responses", "questions", "tokens")}
     if any(same.values()):
         note("there already: " + ", ".join(f"{v:,} {n}" for n, v in same.items() if v))
+    if counts["repeated responses"]:
+        note(f"{count(counts['repeated responses'], 'response')} repeated within the files")
     if counts["unaligned"]:
         note(
             f"{counts['unaligned']:,} could not be aligned: dasd-data sql "
-            "\"SELECT reason, count(*) FROM attempts GROUP BY ALL\""
+            '"SELECT reason, count(*) FROM attempts GROUP BY ALL"'
         )
     if counts["refused"]:
         note(
             f"{count(counts['refused'], 'row')} refused: dasd-data sql "
-            "\"SELECT file, line, reason FROM quarantine\""
+            '"SELECT file, line, reason FROM quarantine"'
         )
 
 

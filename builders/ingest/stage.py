@@ -62,6 +62,7 @@ class Ingest:
         for name in ("questions", "responses", "tokens"):
             if name in done:
                 self.run.counts[f"same {name}"] += done[name].same
+                self.run.counts[f"repeated {name}"] += done[name].repeated
         self._start()
 
     def _start(self) -> None:
@@ -122,9 +123,7 @@ def ingest(
     return run.counts
 
 
-def _derived(
-    tables: Mapping[str, pa.Table], run: Run, table_of: TableOf
-) -> dict[str, pa.Table]:
+def _derived(tables: Mapping[str, pa.Table], run: Run, table_of: TableOf) -> dict[str, pa.Table]:
     """Sentences and sums of the batch's responses that are new or have new tokens."""
     if "responses" not in tables or not len(tables["responses"]):
         return {}

@@ -6,9 +6,9 @@ training render: the stored text in its chat template, encoded whole as the trai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,21 @@ class Encoded(NamedTuple):
     request: ScoreRequest
     token_bytes: list[int]
     control: tuple[str, ...] = ()
+
+
+def sampled_requests(rows: Iterable[Mapping[str, Any]]) -> Iterator[Encoded | ScoreResult]:
+    """One item per row of response_id, prompt_ids, token_ids and token_bytes, in order.
+
+    A row without ids comes back as a result that says so.
+    """
+    for row in rows:
+        key = row["response_id"]
+        if row["prompt_ids"] is None or row["token_ids"] is None:
+            why = "no sampled ids: they, or those of their prompt, are not in the catalog"
+            yield ScoreResult(key, None, f"{why} for this tokenizer")
+            continue
+        request = sampled_request(key, row["prompt_ids"], row["token_ids"])
+        yield Encoded(request, row["token_bytes"])
 
 
 def sampled_request(key: str, prompt: Sequence[int], sampled: Sequence[int]) -> ScoreRequest:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from builders.filters import FILTERS
 from builders.filters.stage import configured, filter_missing
-from builders.score.encode import Encoder, RenderEncoder, SampledEncoder
-from builders.score.render import load_context
+from builders.score.encode import Encoded, Stored, sampled_requests, training_requests
+from builders.score.engine import ScoreResult
+from builders.score.render import TrainingContext, load_context
 from builders.score.stage import ScoreRun
 from builders.tokens.table import TokenTable
 from dasd_data.catalog import Catalog
@@ -50,23 +54,28 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
         filter_missing(catalog, configured(catalog, required, folder))
     table = TokenTable.load(folder)
     scorer = replace(engine.describe(), tokenizer=table.name, context=options.context)
-    encoder: Encoder
-    if options.context == "sampled_prompt":
-        encoder = SampledEncoder()
-    else:
+    sampled = options.context == "sampled_prompt"
+    if not sampled:
         system = options.system if options.system is not None else catalog.config.build.system
         context = load_context(folder, system)
         scorer = replace(scorer, chat_template=context.template_hash, system_prompt=system)
-        encoder = RenderEncoder(context, table)
     return ScoreRun(
         engine,
-        encoder,
+        sampled_requests if sampled else partial(_training_requests, context, table),
         scorer,
         options.name,
         tokenizer_path=folder,
         where=options.where,
         only_eligible=not options.everything,
+        sampled=sampled,
     )
+
+
+def _training_requests(
+    context: TrainingContext, table: TokenTable, rows: Iterable[Mapping[str, Any]]
+) -> Iterator[Encoded | ScoreResult]:
+    names = ("response_id", "question", "thinking", "answer")
+    return training_requests(context, table, (Stored(*(row[n] for n in names)) for row in rows))
 
 
 def _dtype(options: Options) -> str:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from builders.ingest.batch import scorer_id
 from builders.records import Scorer
 from builders.run import Run, to_table
-from builders.score.encode import Encoded, Encoder
+from builders.score.encode import Encoded
 from builders.score.engine import Engine, ScoreRequest, ScoreResult
 from builders.score.estimate import Estimate, estimate
 from builders.segment import SEGMENTER
 from builders.segment.derive import score_rows
 from builders.segment.stage import failures, segment_missing
 from dasd_data.catalog import Catalog
-from dasd_data.errors import DasdError
 from dasd_data.parameters import quote
 from dasd_data.session import Session
 
@@ -40,17 +39,25 @@ WHERE {condition}
 """
 
 
+Encode = Callable[[Iterable[Mapping[str, Any]]], Iterator[Encoded | ScoreResult]]
+
+
 @dataclass
 class ScoreRun:
-    """What is scored, how, and under which name."""
+    """What is scored, how, and under which name.
+
+    `encode` turns rows of response_id, question, thinking and answer into requests; with
+    `sampled` they also have prompt_ids, token_ids and token_bytes as they were sampled.
+    """
 
     engine: Engine
-    encoder: Encoder
+    encode: Encode
     scorer: Scorer
     name: str
     tokenizer_path: str | None = None
     where: str | None = None
     only_eligible: bool = True
+    sampled: bool = False
 
     @property
     def scorer_id(self) -> str:
@@ -130,31 +137,33 @@ def _requests(
     session: Session, what: ScoreRun, pending: _Pending, total: int, run: Run
 ) -> Iterator[ScoreRequest]:
     """Requests for the wanted responses; what cannot be encoded becomes a failure."""
+    for item in what.encode(_rows(session, what, total)):
+        if isinstance(item, ScoreResult):
+            _fail(item.key, item.error or "failed", what, pending, run)
+            continue
+        run.counts["control_tokens"] += bool(item.control)
+        pending.encoded[item.request.key] = item
+        yield item.request
+
+
+def _rows(session: Session, what: ScoreRun, total: int) -> Iterator[dict[str, Any]]:
     columns, join = "", ""
-    if what.encoder.columns:
-        columns = f", {what.encoder.columns}"
+    if what.sampled:
+        columns = ", t.prompt_ids, t.token_ids, t.token_bytes"
         join = (
             " LEFT JOIN (SELECT t.* FROM tokens AS t INNER JOIN scorers AS c USING (scorer_id)"
             f" WHERE c.tokenizer = {quote(what.scorer.tokenizer or '')}"
             " AND t.prompt_ids IS NOT NULL QUALIFY row_number() OVER"
-            " (PARTITION BY t.response_id ORDER BY t.scorer_id) = 1) AS t USING (response_id)"
+            " (PARTITION BY t.response_id ORDER BY t.scorer_id) = 1) AS t"
+            " ON r.response_id = t.response_id"
         )
     for start in range(0, total, READ_ROWS):
-        rows = session.rows(
+        yield from session.rows(
             f"SELECT r.response_id, q.text AS question, r.thinking, r.answer{columns}"
             " FROM _wanted AS w INNER JOIN responses AS r USING (response_id)"
             f" INNER JOIN questions AS q USING (question_id){join}"
             f" WHERE w.n BETWEEN {start + 1} AND {start + READ_ROWS} ORDER BY w.n"
         )
-        for row in rows:
-            try:
-                encoded = what.encoder.encode(row)
-            except DasdError as error:
-                _fail(row["response_id"], str(error), what, pending, run)
-                continue
-            run.counts["control_tokens"] += bool(encoded.control)
-            pending.encoded[row["response_id"]] = encoded
-            yield ScoreRequest(row["response_id"], encoded.ids, encoded.start)
 
 
 def _take(result: ScoreResult, what: ScoreRun, pending: _Pending, run: Run) -> None:
@@ -166,7 +175,7 @@ def _take(result: ScoreResult, what: ScoreRun, pending: _Pending, run: Run) -> N
         {
             "response_id": result.key,
             "scorer_id": what.scorer_id,
-            "token_ids": encoded.ids[encoded.start :],
+            "token_ids": encoded.request.ids[encoded.request.start :],
             "prompt_ids": None,
             "token_bytes": encoded.token_bytes,
             "logprobs": result.logprobs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -74,7 +75,7 @@ def score_rows(
         mine = tokens.filter(pa.compute.equal(tokens["scorer_id"], scorer)).combine_chunks()
         text = texts.take([place[key] for key in mine["response_id"].to_pylist()])
         for rows, texts_of, covered in _attempts(
-            mine, text.combine_chunks(), sections[scorer], lambda s=scorer: table_of(s), scored
+            mine, text.combine_chunks(), sections[scorer], partial(table_of, scorer), scored
         ):
             sums = _sums(rows, texts_of, covered)
             parts.append(_rows(rows, texts_of, sums, run_id))

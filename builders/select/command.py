@@ -33,13 +33,9 @@ RANKS = (
 @click.command("select")
 @click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR…")
 @click.option("--student", required=True, metavar="MODEL", help="Model that will be trained.")
-@click.option(
-    "--teacher", metavar="MODEL", help="Model to score with where log-probs are missing."
-)
+@click.option("--teacher", metavar="MODEL", help="Model to score with where log-probs are missing.")
 @click.option("--keep", default=1, show_default=True, help="Candidates kept per question.")
-@click.option(
-    "--rank-by", type=click.Choice(RANKS), default="teacher_count", show_default=True
-)
+@click.option("--rank-by", type=click.Choice(RANKS), default="teacher_count", show_default=True)
 @click.option(
     "--out",
     required=True,
@@ -94,7 +90,7 @@ def command(paths: tuple[str, ...], out: Path, as_json: bool, **options: Any) ->
     note(f"{count(done.rows, 'row')} in {out}; card and manifest in {done.build.path}")
     note(f"the catalog stays at {catalog.path}; why these:")
     note(
-        f"  dasd-data sql --catalog {catalog.path} \"SELECT question_id, response_id, "
+        f'  dasd-data sql --catalog {catalog.path} "SELECT question_id, response_id, '
         "teacher_count, n_sentences, round(mean_difference, 3) AS difference FROM candidates "
         'ORDER BY question_id, teacher_count DESC"'
     )

@@ -55,8 +55,8 @@ def select(
     counts = ingest(catalog, paths, context)
     if not catalog.refresh().sql("SELECT 1 FROM responses LIMIT 1").fetchall():
         raise DataError(
-            f"no candidates were found: {counts['rows']:,} rows read, {counts['refused']:,} refused;"
-            " candidates are rows of one prompt and several completions, or one row a completion"
+            f"no candidates were found: {counts['rows']:,} rows read, {counts['refused']:,} "
+            "refused; candidates are rows of one prompt and several completions, or one row a completion"
         )
     if scorers.get("teacher") is None and not _has_teacher(catalog):
         raise UsageError(

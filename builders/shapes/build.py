@@ -40,6 +40,7 @@ COMMON = {
     "max_tokens": ("max_tokens",),
     "seed": ("seed",),
     "token_ids": ("token_ids",),
+    "prompt_ids": ("prompt_token_ids",),
     "logprobs": ("logprobs",),
     "tokenizer": ("tokenizer",),
     "engine": ("engine",),
@@ -184,7 +185,9 @@ def tokens_of(of: Response, fields: Fields, context: Context) -> list[TokenScore
         fitted, tokenizer = fit_ids(of.thinking, of.answer, ids, table), table.name
     token_bytes, sections = fitted
     scorer = replace(scorer_of(of, fields, context, tokenizer), sections=sections)
-    return [TokenScores(context.name, scorer, ids, token_bytes, values)]
+    prompt = fields.get("prompt_ids")
+    prompt_ids = None if prompt is None else integers(prompt, "prompt_token_ids")
+    return [TokenScores(context.name, scorer, ids, token_bytes, values, prompt_ids)]
 
 
 def _equal_length(*lists: Sequence[Any] | None) -> None:

@@ -68,9 +68,8 @@ def scorer(model: str, table: TokenTable, prompt: PromptContext) -> Scorer:
 
 def _records(row: Row, context: Context, rownum: int) -> Iterator[Record]:
     table = context.table(optional_text(row, "tokenizer"))
-    prompt = prompt_context(
-        parse_prompt(integers(row.get("prompt_tokens"), "prompt_tokens"), table)
-    )
+    prompt_ids = integers(row.get("prompt_tokens"), "prompt_tokens")
+    prompt = prompt_context(parse_prompt(prompt_ids, table))
     ids = integers(row.get("tokens"), "tokens")
     fields: dict[str, object] = {
         "temperature": 1.0 if context.temperature is None else context.temperature
@@ -81,7 +80,7 @@ def _records(row: Row, context: Context, rownum: int) -> Iterator[Record]:
     asked = asked_by(row, prompt, context, rownum, "math" if "problem_id" in row else None)
     found, token_bytes = answered_by(asked, ids, table, fields, context)
     of_model = scorer(found.model or context.name, table, prompt)
-    found.tokens = [TokenScores(context.name, of_model, ids, token_bytes, None)]
+    found.tokens = [TokenScores(context.name, of_model, ids, token_bytes, None, prompt_ids)]
     yield found
 
 

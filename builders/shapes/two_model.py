@@ -48,7 +48,12 @@ def _records(row: Row, context: Context, rownum: int) -> Iterator[Record]:
     tuned = f"{model}-lora-{label(row, 'run') or 'unnamed'}"
     found.tokens = [
         TokenScores(
-            name, scorer(of, table, prompt), ids[start:], token_bytes, values[column][start - 1 :]
+            name,
+            scorer(of, table, prompt),
+            ids[start:],
+            token_bytes,
+            values[column][start - 1 :],
+            ids[:start],
         )
         for name, of, column in (
             ("initial", model, "logprobs_initial"),

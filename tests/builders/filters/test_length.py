@@ -3,7 +3,8 @@ import json
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from builders.filters.length import Length, LengthConfig, completion
+from builders.filters.length import Length, LengthConfig
+from builders.tokens.think import join_think
 from dasd_data.errors import ConfigError
 
 
@@ -73,8 +74,8 @@ def test_a_missing_tokenizer_says_what_to_set(tmp_path):
 
 def test_the_render_is_the_trainers(candidate):
     """The count must be of the same text that is trained on."""
-    assert completion(candidate(thinking="T", answer="A")) == "<think>\nT\n</think>\n\nA"
-    assert completion(candidate(thinking=None, answer="A")) == "A"
+    assert join_think("T", "A") == "<think>\nT\n</think>\n\nA"
+    assert join_think(None, "A") == "A"
 
 
 def test_the_count_under_the_real_student_tokenizer(shared_data, candidate):
@@ -84,7 +85,8 @@ def test_the_count_under_the_real_student_tokenizer(shared_data, candidate):
     c = candidate(question="What is 2+2?", thinking="It is 4.", answer="\\boxed{4}")
     chat = (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
-        f"{c.question}<|im_end|>\n<|im_start|>assistant\n{completion(c)}<|im_end|>\n"
+        f"{c.question}<|im_end|>\n<|im_start|>assistant\n"
+        f"{join_think(c.thinking, c.answer)}<|im_end|>\n"
     )
     whole = Tokenizer.from_file(str(path / "tokenizer.json")).encode(chat, add_special_tokens=False)
     [verdict] = made.check([c])
