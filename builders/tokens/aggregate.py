@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from numba import njit
 from numpy.typing import NDArray
 
+from dasd_data.errors import UnknownNameError, UsageError
+
 MAX_LOGPROB = 1e-4  # rounding may leave a log-prob this far above 0; it counts as 0
 FLOOR = -9999.0  # vLLM writes this for minus infinity
 
@@ -65,9 +67,15 @@ def aggregate(
 
     A bad row is reported in `errors` and does not touch its neighbours: a null, lists of unequal
     length, tokens that do not tile the covered text, a log-prob that is not finite or above 1e-4
-    on a token with bytes, or sentences that do not.
+    on a token with bytes, or sentences that do not tile the text.
+    Raises UsageError when the arrays differ in length or `sections` is unknown.
     """
     n_rows = len(answer)
+    sizes = [len(array) for array in (thinking, answer, token_bytes, logprobs, byte_end)]
+    if any(size != n_rows for size in sizes):
+        raise UsageError(f"aggregate needs arrays of one length, got {sizes}")
+    if sections not in _COVERS:
+        raise UnknownNameError("sections", sections, _COVERS)
     counts, count_at, count_ok = _lists(token_bytes, np.int32, -1)
     values, value_at, value_ok = _lists(logprobs, np.float32, np.nan)
     ends, end_at, end_ok = _lists(byte_end, np.int32, -1)
