@@ -190,13 +190,14 @@ def _row(
         value = values[i]
         if not FLOOR < value <= MAX_LOGPROB:
             return (_POSITIVE if MAX_LOGPROB < value < np.inf else _NOT_FINITE), i, 0
-        first = at
-        for j in range(at, at + count):
-            if not _is_space(head[j] if j < len(head) else tail[j - len(head)]):
-                first = j
-                break
-        while ends[sentence] <= first:
-            sentence += 1
+        if ends[sentence] < at + count:  # not wholly inside: look at its bytes
+            first = at
+            for j in range(at, at + count):
+                if not _is_space(head[j] if j < len(head) else tail[j - len(head)]):
+                    first = j
+                    break
+            while ends[sentence] <= first:
+                sentence += 1
         n_tokens[sentence] += 1
         sums[sentence] += min(value, np.float32(0.0))
         at += count
