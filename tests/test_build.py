@@ -220,9 +220,9 @@ def test_modes_that_cannot_be_compared_are_refused_until_assumed(made, response,
 
 def test_scoring_and_training_contexts_must_agree(made, response, append):
     """The student would be trained under another prompt than it was scored under."""
-    catalog = made(response("a", scores={"teacher": [(6, 0.9)]}))
+    catalog = made(response("a", scores={"teacher": [(6, 0.9)], "small": [(6, 0.5)]}))
     student = {
-        "scorer_id": "s",
+        "scorer_id": "id-of-small",
         "name": "student",
         "model": "small",
         "logprobs_mode": "raw_logprobs",

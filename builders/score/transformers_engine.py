@@ -242,6 +242,7 @@ def _device(device: str) -> str:
 def _load(folder: Path, dtype: str) -> Any:
     if dtype not in ("float32", "bfloat16", "float16", "auto"):
         raise UsageError(f"dtype {dtype!r}: use float32, bfloat16, float16 or auto")
+    transformers.utils.logging.disable_progress_bar()  # progress is the command's to show
     try:
         return transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, trust_remote_code=False, local_files_only=True
