@@ -1,0 +1,181 @@
+"""The ingest stage: files in, rows out, nothing lost and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+import dasd_data
+from builders.ingest.stage import ingest
+from dasd_data.errors import DataError
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    """An empty catalog."""
+    return dasd_data.create(tmp_path / "dasd.catalog")
+
+
+def values(catalog, query):
+    """Rows of a query at the newest snapshot."""
+    return catalog.refresh().sql(query).fetchall()
+
+
+def test_log_probs_arrive_as_sums_per_sentence(catalog, jsonl, chat, context):
+    """p of a sentence would not be that of its tokens."""
+    text = "Ab.\nCd."  # newline ends the first sentence and belongs to it
+    logprobs = [-0.1, -0.2, -0.3, -0.4, -1.0, -2.0, -3.0]
+    counts = ingest(catalog, [str(jsonl([chat("Q?", text, logprobs)]))], context())
+    assert (counts["responses"], counts["tokens"], counts["sentence_scores"]) == (1, 1, 1)
+    rows = values(catalog, "SELECT n_tokens, logprob_sum, p FROM sentences_flat ORDER BY ALL DESC")
+    first, second = sorted(rows, key=lambda r: -r[0])
+    assert first[0] == 4
+    assert first[1] == pytest.approx(-1.0)
+    assert first[2] == pytest.approx(math.exp(-0.25))
+    assert (second[0], second[1]) == (3, pytest.approx(-6.0))
+
+
+def test_the_same_file_twice_adds_nothing(catalog, jsonl, chat, context):
+    """A second run of a script would double the data."""
+    path = str(jsonl([chat("Q?", "A."), chat("R?", "B.")]))
+    ingest(catalog, [path], context())
+    before = catalog.refresh().snapshot.versions
+    counts = ingest(catalog, [path], context())
+    after = catalog.refresh().snapshot.versions
+    assert (counts["responses"], counts["same responses"]) == (0, 2)
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"runs", "run_events"}
+
+
+def test_a_bad_row_goes_to_quarantine_and_its_neighbours_are_kept(catalog, jsonl, chat, context):
+    """One torn line would cost a file, or vanish."""
+    rows = [chat("Q?", "A."), '{"object": "chat.comp', chat("R?", "B.")]
+    counts = ingest(catalog, [str(jsonl(rows))], context())
+    assert (counts["rows"], counts["responses"], counts["refused"]) == (3, 2, 1)
+    ((file, line, reason, raw),) = values(
+        catalog, "SELECT file, line, reason, raw FROM quarantine"
+    )
+    assert file.endswith("rows.jsonl")
+    assert line == 2
+    assert reason
+    assert raw == '{"object": "chat.comp'
+
+
+def test_strict_stops_at_the_first_bad_row_with_its_place(catalog, jsonl, chat, context):
+    """A pipeline that must not lose rows could not be told so."""
+    path = jsonl([chat("Q?", "A."), "{"])
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: "):
+        ingest(catalog, [str(path)], context(), strict=True)
+
+
+def test_the_same_key_with_another_text_is_quarantined(catalog, jsonl, context):
+    """A regenerated answer under an old id would be skipped in silence."""
+    row = {"id": "k1", "prompt": "Q?", "completion": "A."}
+    ingest(catalog, [str(jsonl([row]))], context())
+    counts = ingest(catalog, [str(jsonl([{**row, "completion": "Other."}]))], context())
+    assert (counts["responses"], counts["refused"]) == (0, 1)
+    assert values(catalog, "SELECT answer FROM responses") == [("A.",)]
+    ((reason, line),) = values(catalog, "SELECT reason, line FROM quarantine")
+    assert "same key and other content" in reason
+    assert line == 1
+    assert values(catalog, "SELECT count(*) FROM sentences") == [(1,)]
+
+
+def test_log_probs_may_come_before_or_after_their_text(
+    catalog, jsonl, context, tmp_path, shared_data
+):
+    """The published companion could only be read in one order."""
+    from tokenizers import Tokenizer
+
+    folder = shared_data("tokenizers/gpt-oss")
+    thinking, answer = "We add. 2+2 is 4.", "It is 4."
+    encode = Tokenizer.from_file(str(folder / "tokenizer.json")).encode
+    thought = encode(thinking, add_special_tokens=False).ids
+    final = encode(answer, add_special_tokens=False).ids
+    header = encode("final", add_special_tokens=False).ids
+    ids = [*thought, 200007, 200006, *encode("assistant").ids, 200005, *header, 200008, *final, 200002]
+    uuid = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    text = {
+        "uuid": uuid,
+        "input": "What is 2+2?",
+        "output": f"<think>\n{thinking}\n</think>\n\n{answer}",
+        "domain": "math",
+        "meta": "{}",
+    }
+    scored = {"sample_uuid": uuid, "token_ids": ids, "logprobs": [-0.25] * len(ids)}
+    files = [str(jsonl([text], "stage1.jsonl")), str(jsonl([scored], "logprob.jsonl"))]
+    results = []
+    for name, order in (("one", files), ("two", files[::-1])):
+        other = dasd_data.create(tmp_path / f"{name}.catalog", settings=False)
+        for path in order:
+            ingest(other, [path], context(tokenizer=str(folder)))
+        results.append(
+            values(other, "SELECT section, n_tokens, round(p, 6) FROM sentences_flat ORDER BY ALL")
+        )
+    assert results[0] == results[1]
+    assert sum(n for _, n, _ in results[0]) == len(thought) + len(final)
+    assert {p for *_, p in results[0]} == {round(math.exp(-0.25), 6)}
+
+
+def test_two_files_and_two_runs_keep_their_sources(catalog, jsonl, context):
+    """A question's licence and source could not be traced."""
+    one = jsonl([{"prompt": "Q?", "completion": "A.", "license": "mit"}], "one.jsonl")
+    two = jsonl([{"prompt": "Q?", "completion": "B."}], "two.jsonl")
+    three = jsonl([{"prompt": "R?", "completion": "C."}], "three.jsonl")
+    ingest(catalog, [str(one), str(two)], context(domain="math"))
+    ingest(catalog, [str(three)], context(domain="code"))
+    rows = values(
+        catalog,
+        "SELECT q.text, s.source, s.license FROM question_sources AS s JOIN questions AS q"
+        " USING (question_id) ORDER BY ALL",
+    )
+    assert rows == [("Q?", "one", "mit"), ("Q?", "two", None), ("R?", "three", None)]
+    runs = values(catalog, "SELECT stage, count(*) FROM runs GROUP BY ALL")
+    assert runs == [("ingest", 2)]
+
+
+def test_an_interrupted_ingest_keeps_what_was_read_and_resumes(
+    catalog, jsonl, context, monkeypatch
+):
+    """Ctrl-C would lose the batch, or a second run repeat it."""
+    path = str(jsonl([{"prompt": f"Q{i}?", "completion": "A."} for i in range(9)]))
+    from builders import read
+
+    whole = read.read
+
+    def interrupted(*args, **kwargs):
+        for n, row in enumerate(whole(*args, **kwargs)):
+            if n == 4:
+                raise KeyboardInterrupt
+            yield row
+
+    monkeypatch.setattr(read, "read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(catalog, [path], context())
+    assert values(catalog, "SELECT count(*) FROM responses") == [(4,)]
+    assert values(catalog, "SELECT event FROM run_events") == [("interrupted",)]
+    monkeypatch.setattr(read, "read", whole)
+    counts = ingest(catalog, [path], context())
+    assert (counts["responses"], counts["same responses"]) == (5, 4)
+
+
+def test_batches_by_size_give_the_same_rows(catalog, jsonl, chat, context, monkeypatch):
+    """What is read would depend on where a batch ends."""
+    monkeypatch.setattr("builders.ingest.stage.BATCH_BYTES", 100)
+    path = jsonl([chat(f"Q{i}?", f"Answer {i}.\nDone.") for i in range(12)])
+    counts = ingest(catalog, [str(path)], context())
+    assert counts["responses"] == 12
+    assert values(catalog, "SELECT count(*) FROM sentences_flat") == [(24,)]
+    assert len(catalog.files["responses"]) > 1
+
+
+def test_gzip_and_json_numbers_survive(catalog, chat, context, tmp_path):
+    """Compressed exports would have to be unpacked first."""
+    import gzip
+
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(chat("Q?", "Ä😀.")).encode()))
+    assert ingest(catalog, [str(path)], context())["responses"] == 1
+    assert values(catalog, "SELECT answer FROM responses") == [("Ä😀.",)]

@@ -1,0 +1,210 @@
+"""Segment, score and filter: only what is missing, with reasons for what cannot be done."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import dasd_data
+from builders.filters.stage import configured, filter_missing
+from builders.ingest.stage import ingest
+from builders.score.stage import dry_run, score
+from builders.segment.stage import segment_missing
+from dasd_data.errors import UnknownNameError, UsageError
+
+
+@pytest.fixture
+def catalog(tmp_path, jsonl, context):
+    """Six responses with thinking, of two questions, without log-probs."""
+    rows = [
+        {
+            "prompt": f"Question {i % 2}?",
+            "completion": f"<think>\nLet me see {i}.\nYes.\n</think>\n\nIt is {i}.",
+            "temperature": 0.6,
+            "finish_reason": "stop",
+            "domain": "math",
+        }
+        for i in range(6)
+    ]
+    catalog = dasd_data.create(tmp_path / "dasd.catalog")
+    ingest(catalog, [str(jsonl(rows))], context())
+    return catalog
+
+
+def passing(catalog, *names):
+    """Run filters that need no tokenizer."""
+    return filter_missing(catalog, configured(catalog, names or ("structure", "completeness")))
+
+
+def values(catalog, query, **settings):
+    """Rows of a query at the newest snapshot."""
+    return catalog.refresh().sql(query, **settings).fetchall()
+
+
+def test_scores_are_the_engines_and_sum_over_sentences(catalog, fake_run):
+    """A sentence would get another's log-probs."""
+    counts = score(catalog, fake_run(only_eligible=False))
+    assert counts["tokens"] == 6
+    for ids, logprobs, text in values(
+        catalog,
+        "SELECT token_ids, logprobs, concat(thinking, answer) FROM tokens JOIN responses"
+        " USING (response_id)",
+    ):
+        assert bytes(ids).decode() == text
+        assert len(logprobs) == len(ids)
+    rows = values(
+        catalog,
+        "SELECT sum(n_tokens), sum(logprob_sum), any_value(list_sum(logprobs))"
+        " FROM sentences_flat JOIN tokens USING (response_id, scorer_id) GROUP BY response_id",
+    )
+    assert len(rows) == 6
+    for _, total, expected in rows:
+        assert total == pytest.approx(expected, rel=1e-5)
+
+
+def test_only_eligible_responses_are_scored_by_default(catalog, fake_run, jsonl, context):
+    """Hours of a GPU would go into responses that no split may use."""
+    bad = {"prompt": "Question 0?", "completion": "no thinking", "finish_reason": "length"}
+    ingest(catalog, [str(jsonl([bad], "bad.jsonl"))], context())
+    passing(catalog, "structure", "completeness", "repetition")
+    run = fake_run()
+    catalog.config.filters  # noqa: B018
+    settings = "length was not run here"
+    assert settings
+    with pytest.MonkeyPatch.context() as patch:
+        only = ["structure", "completeness", "repetition"]
+        from builders.score import stage
+
+        whole = catalog.session
+        patch.setattr(
+            catalog,
+            "session",
+            lambda view=None, settings=None: whole(
+                view, {**(settings or {}), "required_filters": only}
+            ),
+        )
+        counts = stage.score(catalog, run)
+    assert counts["tokens"] == 6
+
+
+def test_scoring_again_does_nothing_and_new_responses_only_are_scored(
+    catalog, fake_run, jsonl, context
+):
+    """An interrupted job would start from the beginning."""
+    run = fake_run(only_eligible=False)
+    score(catalog, run)
+    assert score(catalog, run)["tokens"] == 0
+    more = {"prompt": "New?", "completion": "Yes."}
+    ingest(catalog, [str(jsonl([more], "more.jsonl"))], context())
+    assert score(catalog, run)["tokens"] == 1
+
+
+def test_over_context_responses_stay_unscored_with_the_reason(catalog, fake_run, jsonl, context):
+    """A truncated response would get the wrong probabilities, or vanish from the counts."""
+    long = {"prompt": "Long?", "completion": "word " * 100}
+    ingest(catalog, [str(jsonl([long], "long.jsonl"))], context())
+    run = fake_run(only_eligible=False, max_context=200)
+    counts = score(catalog, run)
+    assert (counts["tokens"], counts["unscored: over context"]) == (6, 1)
+    ((stage, reason),) = values(catalog, "SELECT stage, reason FROM attempts")
+    assert stage == "score"
+    assert reason.startswith("over context: ")
+    assert score(catalog, run)["unscored: over context"] == 0
+
+
+def test_where_narrows_what_is_scored_and_may_be_no_second_statement(catalog, fake_run):
+    """A trial on ten responses would score all, or a condition run a command."""
+    run = fake_run(only_eligible=False, where="sample_index = 0 AND n_bytes < 10000")
+    assert score(catalog, run)["tokens"] == 6
+    none = fake_run("other", only_eligible=False, where="temperature > 1")
+    assert score(catalog, none)["tokens"] == 0
+    from dasd_data.errors import DasdError
+
+    with pytest.raises(DasdError):
+        score(catalog, fake_run("x", where="true); DROP TABLE responses; --"))
+
+
+def test_a_dry_run_counts_tokens_and_writes_nothing(catalog, fake_run):
+    """A cost estimate would start the job."""
+    before = catalog.refresh().snapshot.snapshot_id
+    found = dry_run(catalog, fake_run(only_eligible=False))
+    texts = values(catalog, "SELECT thinking || answer, text FROM responses JOIN questions USING (question_id)")
+    assert found.scored == sum(len(r.encode()) for r, _ in texts)
+    assert found.tokens == found.scored + sum(len(q.encode()) + 1 for _, q in texts)
+    assert catalog.refresh().snapshot.snapshot_id == before
+
+
+def test_an_interrupted_score_keeps_what_is_done(catalog, fake_run):
+    """Ctrl-C after a minute would lose the minute."""
+    run = fake_run(only_eligible=False)
+    whole = run.engine.score
+
+    def interrupted(requests):
+        for n, result in enumerate(whole(requests)):
+            if n == 4:
+                raise KeyboardInterrupt
+            yield result
+
+    run.engine.score = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        score(catalog, run)
+    assert values(catalog, "SELECT count(*) FROM sentence_scores") == [(4,)]
+    run.engine.score = whole
+    assert score(catalog, run)["tokens"] == 2
+    assert values(catalog, "SELECT count(*) FROM tokens") == [(6,)]
+
+
+def test_segment_makes_up_for_what_is_missing(catalog, chat, jsonl, context, monkeypatch):
+    """A new segmenter version would need a new ingest."""
+    ingest(catalog, [str(jsonl([chat("C?", "One.\nTwo.")], "chat.jsonl"))], context())
+    assert segment_missing(catalog) == {}
+
+    import builders.segment.derive as derive
+    import builders.segment.stage as stage
+    from builders.segment import Sentences
+
+    def whole(thinking, answer):
+        ends = np.array([len(((thinking or "") + answer).encode())], np.int32)
+        return Sentences(ends, np.zeros(1, np.int8), np.zeros(1, np.int8))
+
+    for module in (derive, stage):
+        monkeypatch.setattr(module, "SEGMENTER", "whole-1")
+    monkeypatch.setattr(derive, "segment", whole)
+    counts = segment_missing(catalog)
+    assert (counts["sentences"], counts["sentence_scores"]) == (7, 1)
+    rows = values(catalog, "SELECT n_tokens FROM sentences_flat")
+    assert rows == [(9,)]
+
+
+def test_filters_judge_once_and_again_when_their_settings_change(catalog):
+    """Changed thresholds would keep old verdicts, or each run would repeat all."""
+    counts = passing(catalog)
+    assert counts["passed: structure"] == 6
+    assert passing(catalog)["passed: structure"] == 0
+    from dataclasses import replace
+
+    catalog.config = replace(catalog.config, filters={"structure": {"thinking": "optional"}})
+    assert passing(catalog)["passed: structure"] == 6
+    assert values(catalog, "SELECT count(DISTINCT version) FROM flags WHERE filter = 'structure'") == [(2,)]
+
+
+def test_evidence_is_kept_only_where_a_filter_failed(catalog, jsonl, context):
+    """A rejected response could not be explained."""
+    loop = {"prompt": "Loop?", "completion": "<think>\n" + "again and again we go. " * 40 + "\n</think>\n\nx."}
+    ingest(catalog, [str(jsonl([loop], "loop.jsonl"))], context())
+    counts = passing(catalog, "repetition")
+    assert (counts["passed: repetition"], counts["failed: repetition"]) == (6, 1)
+    rows = values(catalog, "SELECT passed, evidence IS NULL FROM flags")
+    assert set(rows) == {(True, True), (False, False)}
+
+
+def test_the_length_filter_says_which_tokenizer_it_needs(catalog):
+    """Lengths would be counted under some other tokenizer."""
+    with pytest.raises(UsageError, match="student's tokenizer, and none is known: pass --tokenizer"):
+        configured(catalog, ["length"])
+
+
+def test_an_unknown_filter_names_the_closest_one(catalog):
+    """`--only repetiton` would run nothing."""
+    with pytest.raises(UnknownNameError, match="did you mean 'repetition'"):
+        configured(catalog, ["repetiton"])
