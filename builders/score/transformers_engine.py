@@ -29,17 +29,19 @@ except ImportError as error:
     raise MissingExtraError("torch and transformers", "score") from error
 
 HEAD_BYTES = 2**26  # float32 logits held at a time: 64 MiB
+BATCH_TOKENS = (4_096, 16_384)  # CPU: larger batches leave its caches; CUDA
 PROBE_LENGTHS = (24, 40, 9)
 EXACT, ROUNDED = 1e-3, 0.1  # how far the probe may be off: float32, half precision (mean)
 
 
 class TransformersScorer:
-    """An `Engine` over one model. float32 is the reference; half precision is off by up to 0.4.
+    """An `Engine` over one model. float32 is the reference, half precision is rounded.
 
     `model` is a folder or a Hub repository (`revision`: branch, tag or commit); no code of a
     repository is ever run. `dtype` is float32, bfloat16, float16 or auto (as stored), `device`
-    cpu, cuda, cuda:N or auto. `max_tokens` is the size of a batch, `head_rows` the number of
-    rows of logits held at a time, `max_context` a limit below or above the configuration's own.
+    cpu, cuda, cuda:N or auto. `max_tokens` is the size of a batch (4,096 by default, 16,384 on
+    CUDA), `head_rows` the number of rows of logits held at a time, `max_context` a limit in place
+    of the configuration's own.
 
     Loading runs a probe: sequences packed into one row must come out as they do alone. Where
     they do not (recurrent layers, learned biases), batches are padded on the right, and where
@@ -53,14 +55,14 @@ class TransformersScorer:
         revision: str | None = None,
         dtype: str = "float32",
         device: str = "auto",
-        max_tokens: int = 16_384,
+        max_tokens: int | None = None,
         head_rows: int | None = None,
         max_context: int | None = None,
     ) -> None:
         self.folder, self.name, self.revision = model_folder(model, revision)
         self.device = torch.device(_device(device))
         self.model = _load(self.folder, dtype).to(self.device).eval()
-        self.max_tokens = max_tokens
+        self.max_tokens = max_tokens or BATCH_TOKENS[self.device.type == "cuda"]
         self.vocab_size = self.model.get_output_embeddings().weight.shape[0]
         self.head_rows = head_rows or max(1, HEAD_BYTES // (4 * self.vocab_size))
         config = self.model.config.get_text_config()

@@ -74,6 +74,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     """The folder of a random model, made once; its weights are large enough to matter."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
+    torch.set_num_threads(1)  # tiny models: threads cost more than they bring
     made: dict[str, Path] = {}
 
     def make(name: str) -> Path:
