@@ -61,6 +61,20 @@ def chat() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
+def byte_tokenizer(tmp_path: Path) -> str:
+    """Path of a tokenizer whose tokens are bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    path = tmp_path / "byte_tokenizer.json"
+    tokenizer.save(str(path))
+    return str(path)
+
+
+@pytest.fixture
 def context() -> Callable[..., Context]:
     """context(**settings): what the user says about the files of an ingest."""
     return lambda **settings: Context(file="", **settings)

@@ -55,36 +55,25 @@ def test_scores_are_the_engines_and_sum_over_sentences(catalog, fake_run):
     rows = values(
         catalog,
         "SELECT sum(n_tokens), sum(logprob_sum), any_value(list_sum(logprobs))"
-        " FROM sentences_flat JOIN tokens USING (response_id, scorer_id) GROUP BY response_id",
+        " FROM sentences_flat JOIN (SELECT response_id, logprobs FROM tokens) USING (response_id)"
+        " GROUP BY response_id",
     )
     assert len(rows) == 6
     for _, total, expected in rows:
         assert total == pytest.approx(expected, rel=1e-5)
 
 
-def test_only_eligible_responses_are_scored_by_default(catalog, fake_run, jsonl, context):
+def test_only_eligible_responses_are_scored_by_default(
+    catalog, fake_run, jsonl, context, byte_tokenizer
+):
     """Hours of a GPU would go into responses that no split may use."""
     bad = {"prompt": "Question 0?", "completion": "no thinking", "finish_reason": "length"}
     ingest(catalog, [str(jsonl([bad], "bad.jsonl"))], context())
-    passing(catalog, "structure", "completeness", "repetition")
-    run = fake_run()
-    catalog.config.filters  # noqa: B018
-    settings = "length was not run here"
-    assert settings
-    with pytest.MonkeyPatch.context() as patch:
-        only = ["structure", "completeness", "repetition"]
-        from builders.score import stage
-
-        whole = catalog.session
-        patch.setattr(
-            catalog,
-            "session",
-            lambda view=None, settings=None: whole(
-                view, {**(settings or {}), "required_filters": only}
-            ),
-        )
-        counts = stage.score(catalog, run)
-    assert counts["tokens"] == 6
+    assert score(catalog, fake_run())["tokens"] == 0  # no verdict is no pass
+    required = ["length", "structure", "completeness", "repetition"]
+    filter_missing(catalog, configured(catalog, required, byte_tokenizer))
+    assert score(catalog, fake_run())["tokens"] == 6
+    assert score(catalog, fake_run(only_eligible=False))["tokens"] == 1
 
 
 def test_scoring_again_does_nothing_and_new_responses_only_are_scored(
