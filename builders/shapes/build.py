@@ -177,7 +177,7 @@ def tokens_of(of: Response, fields: Fields, context: Context) -> list[TokenScore
     ids = None if fields.get("token_ids") is None else integers(fields["token_ids"], "token_ids")
     _equal_length(ids, pieces, values)
     if pieces is not None:
-        fitted, tokenizer = fit_pieces(of.thinking, of.answer, pieces), None
+        fitted, tokenizer = _fit_bytes(of, pieces, ids), None
     else:
         assert ids is not None
         table = context.table(optional_text(fields, "tokenizer"))
@@ -185,6 +185,16 @@ def tokens_of(of: Response, fields: Fields, context: Context) -> list[TokenScore
     token_bytes, sections = fitted
     scorer = replace(scorer_of(of, fields, context, tokenizer), sections=sections)
     return [TokenScores(context.name, scorer, ids, token_bytes, values)]
+
+
+def _fit_bytes(
+    of: Response, pieces: Sequence[bytes], ids: Sequence[int] | None
+) -> tuple[list[int], str]:
+    try:
+        return fit_pieces(of.thinking, of.answer, pieces)
+    except RowError as error:
+        hint = "; the row has ids as well: give --tokenizer" if ids is not None else ""
+        raise RowError(f"{error}{hint}") from None
 
 
 def _equal_length(*lists: Sequence[Any] | None) -> None:

@@ -30,7 +30,7 @@ def chat_tokens(choice: Choice, context: Context) -> dict[str, Any]:
     """`logprobs` and `token_ids` or `pieces` of a chat choice, as far as it has them."""
     entries = (choice.get("logprobs") or {}).get("content")
     if not isinstance(entries, list) or not entries:
-        return _ids_only(choice, context)
+        return _ids_only(choice)
     if not all(isinstance(e, dict) and isinstance(e.get("token"), str) for e in entries):
         raise RowError("`logprobs.content` is not a list of tokens")
     found: dict[str, Any] = {"logprobs": [e.get("logprob") for e in entries]}
@@ -56,7 +56,7 @@ def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]
     scores = choice.get("logprobs") or {}
     tokens, values = scores.get("tokens"), scores.get("token_logprobs")
     if not isinstance(tokens, list) or not isinstance(values, list) or not tokens:
-        return _ids_only(choice, context)
+        return _ids_only(choice)
     if len(tokens) != len(values) or not all(isinstance(t, str) for t in tokens):
         raise RowError(f"{len(tokens)} tokens but {len(values)} token_logprobs")
     skip = _prompt_tokens(choice, tokens, prompt) if prompt else 0
@@ -68,9 +68,9 @@ def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]
     return found | {"pieces": pieces} | ({"token_ids": ids} if ids is not None else {})
 
 
-def _ids_only(choice: Choice, context: Context) -> dict[str, Any]:
+def _ids_only(choice: Choice) -> dict[str, Any]:
     ids = choice.get("token_ids")
-    return {"token_ids": ids} if isinstance(ids, list) and ids and context.tokenizer else {}
+    return {"token_ids": ids} if isinstance(ids, list) and ids else {}
 
 
 def _ids(choice: Choice, tokens: Sequence[str]) -> list[int] | None:
