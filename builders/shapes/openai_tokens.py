@@ -28,7 +28,7 @@ Choice = Mapping[str, Any]
 
 def chat_tokens(choice: Choice, context: Context) -> dict[str, Any]:
     """`logprobs` and `token_ids` or `pieces` of a chat choice, as far as it has them."""
-    entries = (choice.get("logprobs") or {}).get("content")
+    entries = _logprobs(choice).get("content")
     if not isinstance(entries, list) or not entries:
         return _ids_only(choice)
     if not all(isinstance(e, dict) and isinstance(e.get("token"), str) for e in entries):
@@ -46,14 +46,17 @@ def echoed(choice: Choice, request: Mapping[str, Any]) -> str:
     prompt, text = request.get("prompt"), choice.get("text")
     if not isinstance(prompt, str) or not isinstance(text, str) or not text.startswith(prompt):
         return ""
-    values = (choice.get("logprobs") or {}).get("token_logprobs")
+    scores = choice.get("logprobs")
+    values = scores.get("token_logprobs") if isinstance(scores, dict) else None
     # Only the first token of a prompt has no log-prob.
-    return prompt if request.get("echo") or (values and values[0] is None) else ""
+    return (
+        prompt if request.get("echo") or (isinstance(values, list) and values[:1] == [None]) else ""
+    )
 
 
 def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]:
     """The same of a text choice; the tokens of the echoed `prompt` are left out."""
-    scores = choice.get("logprobs") or {}
+    scores = _logprobs(choice)
     tokens, values = scores.get("tokens"), scores.get("token_logprobs")
     if not isinstance(tokens, list) or not isinstance(values, list) or not tokens:
         return _ids_only(choice)
@@ -66,6 +69,13 @@ def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]
         return found | {"token_ids": ids}
     pieces = [_string_bytes(t) for t in tokens[skip:]]
     return found | {"pieces": pieces} | ({"token_ids": ids} if ids is not None else {})
+
+
+def _logprobs(choice: Choice) -> Mapping[str, Any]:
+    found = choice.get("logprobs")
+    if found is not None and not isinstance(found, dict):
+        raise RowError("a choice's `logprobs` is not an object")
+    return found or {}
 
 
 def _ids_only(choice: Choice) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_bytes_that_do_not_tile_keep_the_response(refuse: Any) -> None:
     choice = says("🙂", [entry("\ufffd", -1.0), entry("\ufffd", -0.5)])
     (kept,), reason = refuse(chat(choice))
     assert (kept.answer, kept.tokens) == ("🙂", [])
-    assert reason.startswith("response 0 kept, its tokens refused: bytes do not tile the text")
+    assert reason.startswith("response 0: kept, its tokens refused: bytes do not tile the text")
     _, reason = refuse(chat(choice | {"token_ids": [1, 2]}))
     assert reason.endswith("give --tokenizer")
 

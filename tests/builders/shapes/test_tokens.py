@@ -77,9 +77,10 @@ def test_several_samples_and_a_bad_one(refuse: Any, byte_tokenizer: str) -> None
     assert [(r.sample_index, r.answer, len(r.tokens)) for r in kept] == [
         (0, "4", 1), (4, "5", 0), (5, "7", 0),
     ]  # fmt: skip
-    assert "response 1 kept, its tokens refused: bytes do not tile the text" in reason
+    assert "response 1: kept, its tokens refused: bytes do not tile the text" in reason
     assert (
-        "response 2 kept, its tokens refused: lists of unequal length: 2 token ids, 1 log" in reason
+        "response 2: kept, its tokens refused: lists of unequal length: 2 token ids, 1 log"
+        in reason
     )
 
 
@@ -189,7 +190,7 @@ def test_text_between_the_sections_is_not_forgiven(render: bytes) -> None:
         locate(render, "ab", "cd")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def harmony(shared_data: Callable[[str], Path]) -> tuple[str, Callable[[str], list[int]]]:
     """gpt-oss's tokenizer: its folder, and text to ids with special tokens read."""
     from tokenizers import Tokenizer
