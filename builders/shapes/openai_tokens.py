@@ -50,7 +50,9 @@ def echoed(choice: Choice, request: Mapping[str, Any]) -> str:
     values = scores.get("token_logprobs") if isinstance(scores, dict) else None
     # Only the first token of a prompt has no log-prob.
     return (
-        prompt if request.get("echo") or (isinstance(values, list) and values[:1] == [None]) else ""
+        prompt
+        if request.get("echo") or (isinstance(values, list) and values and values[0] is None)
+        else ""
     )
 
 
