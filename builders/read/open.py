@@ -14,7 +14,7 @@ from builders.read.rows import OnBytes
 
 CHUNK = 1 << 20
 # Compressed bytes are undone in small pieces, so that one of extreme ratio stays bounded too.
-PIECE = 16 << 10
+PIECE = 4 << 10
 
 _CODECS: dict[bytes, Callable[[], Any]] = {
     b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),

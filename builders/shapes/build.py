@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from builders.records import Logprobs, Question, Response, Scorer, TokenScores
 from builders.shapes.base import Context
 from builders.shapes.fields import (
@@ -19,6 +21,7 @@ from builders.shapes.fields import (
     whole,
 )
 from builders.shapes.fitting import fit_ids, fit_pieces
+from builders.tokens.table import TokenTable
 from builders.tokens.think import split_think
 from dasd_data.errors import RowError
 
@@ -70,7 +73,7 @@ def question(
         source=context.source,
         row=label(fields, "key") or str(rownum),
         license=context.license or optional_text(fields, "license"),
-        meta=meta or {},
+        meta={k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in (meta or {}).items()},
     )
 
 
@@ -120,22 +123,24 @@ def responses(
     One whose tokens are refused comes without them, one that is refused itself not at all; after
     the last, a RowError gives the reasons, so that nothing is lost unnoticed.
     """
-    refused = []
+    refused: dict[str, list[str]] = {}
     for i, fields in enumerate(rows):
         try:
             if isinstance(fields, RowError):
                 raise fields
             found = response(of, fields, context)
         except RowError as error:
-            refused.append(f"response {i}: {error}")
+            refused.setdefault(str(error), []).append(str(i))
             continue
         try:
             found.tokens = tokens_of(found, fields, context)
         except RowError as error:
-            refused.append(f"response {i} kept, its tokens refused: {error}")
+            refused.setdefault(f"kept, its tokens refused: {error}", []).append(str(i))
         yield found
     if refused:
-        raise RowError("; ".join(refused))
+        raise RowError(
+            "; ".join(f"response {', '.join(which)}: {why}" for why, which in refused.items())
+        )
 
 
 def scorer_of(of: Response, fields: Fields, context: Context, tokenizer: str | None) -> Scorer:
@@ -178,7 +183,7 @@ def tokens_of(of: Response, fields: Fields, context: Context) -> list[TokenScore
     ids = None if fields.get("token_ids") is None else integers(fields["token_ids"], "token_ids")
     _equal_length(ids, pieces, values)
     if pieces is not None:
-        fitted, tokenizer = fit_pieces(of.thinking, of.answer, pieces), None
+        fitted, tokenizer = _fit_bytes(of, pieces, ids), None
     else:
         assert ids is not None
         table = context.table(optional_text(fields, "tokenizer"))
@@ -190,6 +195,16 @@ def tokens_of(of: Response, fields: Fields, context: Context) -> list[TokenScore
     return [TokenScores(context.name, scorer, ids, token_bytes, values, prompt_ids)]
 
 
+def _fit_bytes(
+    of: Response, pieces: Sequence[bytes], ids: Sequence[int] | None
+) -> tuple[list[int], str]:
+    try:
+        return fit_pieces(of.thinking, of.answer, pieces)
+    except RowError as error:
+        hint = "; the row has ids as well: give --tokenizer" if ids is not None else ""
+        raise RowError(f"{error}{hint}") from None
+
+
 def _equal_length(*lists: Sequence[Any] | None) -> None:
     names = ("token ids", "token texts", "log-probs")
     sizes = {n: len(s) for n, s in zip(names, lists, strict=False) if s is not None}
@@ -197,6 +212,18 @@ def _equal_length(*lists: Sequence[Any] | None) -> None:
         raise RowError(
             "lists of unequal length: " + ", ".join(f"{v} {k}" for k, v in sizes.items())
         )
+
+
+def _lengths(table: TokenTable, ids: Sequence[int]) -> list[int]:
+    """The tokens' own numbers of bytes, 0 for special ones. Raises RowError for an unknown id."""
+    array = np.asarray(ids, dtype=np.int64)
+    if array.size and (most := int(array.max())) >= len(table):
+        table.piece(most)
+    found = table.lengths[array]
+    for token_id in np.unique(array[found == 0]).tolist():
+        table.piece(token_id)
+    lengths: list[int] = found.tolist()
+    return lengths
 
 
 def bare_logprobs(fields: Fields, context: Context, default_model: str | None = None) -> Logprobs:
@@ -207,7 +234,7 @@ def bare_logprobs(fields: Fields, context: Context, default_model: str | None = 
     ids, values = integers(fields.get("token_ids"), "token_ids"), logprobs(fields.get("logprobs"))
     _equal_length(ids, None, values)
     table = context.table(optional_text(fields, "tokenizer"))
-    lengths = [len(piece) for piece in table.text_pieces(ids)]
+    lengths = _lengths(table, ids)
     model = optional_text(fields, "model") or context.model or default_model or context.name
     mode = optional_text(fields, "logprobs_mode") or "unknown"
     scorer = Scorer(

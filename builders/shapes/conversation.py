@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from builders.shapes.fields import optional_text
+from builders.shapes.fields import label, optional_text
 from dasd_data.errors import RowError
 
 _ROLES = {
@@ -86,7 +86,7 @@ def reasoning(message: Mapping[str, Any]) -> str | None:
 def _message(turn: Any) -> dict[str, str]:
     if not isinstance(turn, dict):
         raise RowError("a turn of the conversation is not an object")
-    role = str(turn.get("role") or turn.get("from") or "").lower()
+    role = (label(turn, "role", "from") or "").lower()
     role = _ROLES.get(role, role)
     if role not in ("system", "user", "assistant"):
         raise RowError(f"a turn is by {role!r}, not by system, user or assistant")

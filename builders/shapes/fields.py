@@ -93,7 +93,7 @@ def whole(row: Mapping[str, Any], column: str) -> int | None:
 
 def domain_of(value: Any, context: Context) -> str | None:
     """The domain that a row names, else the file's. An unknown name gives way to --domain."""
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return context.domain
     name = str(value).strip().lower().replace("-", "_").replace(" ", "_")
     name = DOMAIN_SYNONYMS.get(name, name)

@@ -51,8 +51,8 @@ def _selfinstruct(row: Row, context: Context, rownum: int) -> Iterator[Record]:
             row, context, rownum, domain=_DOMAIN, license="apache-2.0", key="id",
             question=f"{instruction}\n\n{given}" if given else instruction,
             meta={
-                "name": row["name"],
-                "is_classification": row["is_classification"],
+                "name": row.get("name"),
+                "is_classification": row.get("is_classification"),
                 "output": instance.get("output"),
             },
         )  # fmt: skip

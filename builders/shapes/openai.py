@@ -80,7 +80,7 @@ def _settings(row: Row, request: dict[str, Any], body: dict[str, Any]) -> dict[s
         fields["max_tokens"] = most
     for column in ("reasoning", "thinking", "logprobs", "token_ids", "sample_index"):
         fields.pop(column, None)  # the choices have their own
-    fields["model"] = body.get("model") or request.get("model")
+    fields["model"] = label(body, "model") or label(request, "model")
     fields["key"] = label(row, "custom_id", "uuid", "key") or label(body, "id")
     return fields
 
@@ -140,10 +140,11 @@ def _records(row: Row, context: Context, rownum: int) -> Iterator[Record]:
 
 def _refuse_failure(row: Row, body: Any) -> None:
     """Raises RowError for a request that failed, with what the server said."""
-    error = row.get("error") or (body.get("error") if isinstance(body, dict) else None)
+    errors = (row.get("error"), body.get("error") if isinstance(body, dict) else None)
+    error = next((e for e in errors if isinstance(e, dict | str) and e), None)
     response = row.get("response")
-    status = response.get("status_code") if isinstance(response, dict) else None
-    if error or (status is not None and status != 200):
+    status = whole(response, "status_code") if isinstance(response, dict) else None
+    if error is not None or (status is not None and status != 200):
         said = error.get("message") if isinstance(error, dict) else error
         raise RowError(
             f"the request failed{f' ({status})' if status else ''}: {said or 'no reason'}"

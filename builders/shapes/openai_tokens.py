@@ -28,9 +28,9 @@ Choice = Mapping[str, Any]
 
 def chat_tokens(choice: Choice, context: Context) -> dict[str, Any]:
     """`logprobs` and `token_ids` or `pieces` of a chat choice, as far as it has them."""
-    entries = (choice.get("logprobs") or {}).get("content")
+    entries = _logprobs(choice).get("content")
     if not isinstance(entries, list) or not entries:
-        return _ids_only(choice, context)
+        return _ids_only(choice)
     if not all(isinstance(e, dict) and isinstance(e.get("token"), str) for e in entries):
         raise RowError("`logprobs.content` is not a list of tokens")
     found: dict[str, Any] = {"logprobs": [e.get("logprob") for e in entries]}
@@ -46,17 +46,22 @@ def echoed(choice: Choice, request: Mapping[str, Any]) -> str:
     prompt, text = request.get("prompt"), choice.get("text")
     if not isinstance(prompt, str) or not isinstance(text, str) or not text.startswith(prompt):
         return ""
-    values = (choice.get("logprobs") or {}).get("token_logprobs")
+    scores = choice.get("logprobs")
+    values = scores.get("token_logprobs") if isinstance(scores, dict) else None
     # Only the first token of a prompt has no log-prob.
-    return prompt if request.get("echo") or (values and values[0] is None) else ""
+    return (
+        prompt
+        if request.get("echo") or (isinstance(values, list) and values and values[0] is None)
+        else ""
+    )
 
 
 def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]:
     """The same of a text choice; the tokens of the echoed `prompt` are left out."""
-    scores = choice.get("logprobs") or {}
+    scores = _logprobs(choice)
     tokens, values = scores.get("tokens"), scores.get("token_logprobs")
     if not isinstance(tokens, list) or not isinstance(values, list) or not tokens:
-        return _ids_only(choice, context)
+        return _ids_only(choice)
     if len(tokens) != len(values) or not all(isinstance(t, str) for t in tokens):
         raise RowError(f"{len(tokens)} tokens but {len(values)} token_logprobs")
     skip = _prompt_tokens(choice, tokens, prompt) if prompt else 0
@@ -68,9 +73,16 @@ def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]
     return found | {"pieces": pieces} | ({"token_ids": ids} if ids is not None else {})
 
 
-def _ids_only(choice: Choice, context: Context) -> dict[str, Any]:
+def _logprobs(choice: Choice) -> Mapping[str, Any]:
+    found = choice.get("logprobs")
+    if found is not None and not isinstance(found, dict):
+        raise RowError("a choice's `logprobs` is not an object")
+    return found or {}
+
+
+def _ids_only(choice: Choice) -> dict[str, Any]:
     ids = choice.get("token_ids")
-    return {"token_ids": ids} if isinstance(ids, list) and ids and context.tokenizer else {}
+    return {"token_ids": ids} if isinstance(ids, list) and ids else {}
 
 
 def _ids(choice: Choice, tokens: Sequence[str]) -> list[int] | None:

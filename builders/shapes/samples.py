@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from builders.records import Record
 from builders.shapes.base import Context, Row, Shape
 from builders.shapes.build import common_fields, question, responses
-from builders.shapes.fields import label, whole
+from builders.shapes.fields import label, optional_text, whole
 from dasd_data.errors import RowError
 
 _SHARED = ("dtype", "chat_template", "system_prompt", "reasoning_effort")
@@ -35,7 +35,7 @@ def _matches(row: Row, _context: Context) -> bool:
 
 def _records(row: Row, context: Context, rownum: int) -> Iterator[Record]:
     shared = common_fields(row) | {k: row[k] for k in _SHARED if row.get(k) is not None}
-    shared["question"] = row.get("question") or row.get("prompt_text")
+    shared["question"] = optional_text(row, "question") or optional_text(row, "prompt_text")
     asked = question(shared, context, rownum)
     choices = row.get("choices")
     if not (isinstance(choices, list) and choices and all(isinstance(c, dict) for c in choices)):

@@ -32,9 +32,9 @@ def _matches(row: Row, _context: Context) -> bool:
 def _records(row: Row, context: Context, rownum: int) -> Iterator[Record]:
     uuid = filled_text(row, "uuid")
     asked = question(
-        {"question": filled_text(row, "input"), "domain": row["domain"], "key": uuid,
+        {"question": filled_text(row, "input"), "domain": row.get("domain"), "key": uuid,
          "license": LICENSE},
-        context, rownum, {"meta": row["meta"]} if row["meta"] else {},
+        context, rownum, {"meta": row["meta"]} if row.get("meta") is not None else {},
     )  # fmt: skip
     stage = _STAGE.search(context.file)
     if context.temperature is None and stage:
