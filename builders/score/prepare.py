@@ -29,7 +29,7 @@ class Options:
     system: str | None = None
     dtype: str = "auto"
     device: str = "auto"
-    batch_tokens: int = 16_384
+    batch_tokens: int | None = None
     where: str | None = None
     everything: bool = False
 
