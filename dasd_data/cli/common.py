@@ -10,9 +10,6 @@ from types import TracebackType
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 _EVERY_S = 30.0  # one progress line per 30 s without a terminal
 
@@ -45,6 +42,10 @@ def print_table(
     title: str | None = None,
 ) -> None:
     """A table on stdout; cells are plain text, never markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     names = list(columns or (rows[0] if rows else []))
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
     for name in names:
@@ -101,6 +102,7 @@ class Progress:
     def __enter__(self) -> Progress:
         if self._stream.isatty():
             from rich import progress as bars
+            from rich.console import Console
 
             self._bar = bars.Progress(
                 bars.TextColumn("{task.description}"),

@@ -21,7 +21,13 @@ ENGINES = ("transformers",)
 @click.command("score")
 @click.option("--model", required=True, metavar="PATH_OR_ID", help="Model that scores.")
 @click.option("--name", required=True, help="Name that views use: student, teacher, …")
-@click.option("--engine", type=click.Choice(ENGINES), default="transformers", show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="transformers",
+    show_default=True,
+    help="What runs the model.",
+)
 @click.option("--revision", help="Branch, tag or commit of a model on the Hub.")
 @click.option(
     "--context",

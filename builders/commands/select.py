@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from builders.ingest.command import DOMAINS, pairs, report
+from builders.commands.ingest import DOMAINS, pairs, report
 from dasd_data.cli.common import (
     Progress,
     count,
@@ -35,7 +35,11 @@ RANKS = (
 @click.option("--student", required=True, metavar="MODEL", help="Model that will be trained.")
 @click.option("--teacher", metavar="MODEL", help="Model to score with where log-probs are missing.")
 @click.option("--keep", default=1, show_default=True, help="Candidates kept per question.")
-@click.option("--rank-by", type=click.Choice(RANKS), default="teacher_count", show_default=True)
+@click.option("--rank-by", type=click.Choice(RANKS),
+    default="teacher_count",
+    show_default=True,
+    help="Score that ranks candidates, highest first.",
+)
 @click.option(
     "--out",
     required=True,
@@ -57,7 +61,7 @@ def command(paths: tuple[str, ...], out: Path, as_json: bool, **options: Any) ->
     where the files hold no log-probs), keeps those with the most Teacher sentences, and writes
     rows that TRL and LLaMA-Factory read. Leaves a catalog behind that explains the choice.
     """
-    from builders.select.stage import select
+    from builders.select import select
 
     catalog, context, scorers, settings = _prepare(out, options)
     bars: list[Progress] = []

@@ -63,10 +63,12 @@ def select(
             "the files hold no log-probs of a teacher: pass --teacher MODEL, or candidates with "
             "token log-probs"
         )
+    settings = dict(settings)
     for name, options in scorers.items():
         if options is not None:
             run = prepare(catalog, options)
             score(catalog, run, progress(f"score {name}"))
+            settings[name] = run.scorer_id  # not another of that name, of the files or a past run
     made = build(catalog, VIEW, settings, progress=progress("build"))
     assert made.path is not None
     return Selected(counts, made, write_jsonl(made.path, out))

@@ -1,1 +1,0 @@
-"""Select: from candidates to a training file in one command."""
