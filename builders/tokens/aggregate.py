@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from numba import njit
 from numpy.typing import NDArray
 
+from dasd_data.errors import UnknownNameError, UsageError
+
 MAX_LOGPROB = 1e-4  # rounding may leave a log-prob this far above 0; it counts as 0
 FLOOR = -9999.0  # vLLM writes this for minus infinity
 
@@ -65,9 +67,15 @@ def aggregate(
 
     A bad row is reported in `errors` and does not touch its neighbours: a null, lists of unequal
     length, tokens that do not tile the covered text, a log-prob that is not finite or above 1e-4
-    on a token with bytes, or sentences that do not.
+    on a token with bytes, or sentences that do not tile the text.
+    Raises UsageError when the arrays differ in length or `sections` is unknown.
     """
     n_rows = len(answer)
+    sizes = [len(array) for array in (thinking, answer, token_bytes, logprobs, byte_end)]
+    if any(size != n_rows for size in sizes):
+        raise UsageError(f"aggregate needs arrays of one length, got {sizes}")
+    if sections not in _COVERS:
+        raise UnknownNameError("sections", sections, _COVERS)
     counts, count_at, count_ok = _lists(token_bytes, np.int32, -1)
     values, value_at, value_ok = _lists(logprobs, np.float32, np.nan)
     ends, end_at, end_ok = _lists(byte_end, np.int32, -1)
@@ -182,13 +190,14 @@ def _row(
         value = values[i]
         if not FLOOR < value <= MAX_LOGPROB:
             return (_POSITIVE if MAX_LOGPROB < value < np.inf else _NOT_FINITE), i, 0
-        first = at
-        for j in range(at, at + count):
-            if not _is_space(head[j] if j < len(head) else tail[j - len(head)]):
-                first = j
-                break
-        while ends[sentence] <= first:
-            sentence += 1
+        if ends[sentence] < at + count:  # not wholly inside: look at its bytes
+            first = at
+            for j in range(at, at + count):
+                if not _is_space(head[j] if j < len(head) else tail[j - len(head)]):
+                    first = j
+                    break
+            while ends[sentence] <= first:
+                sentence += 1
         n_tokens[sentence] += 1
         sums[sentence] += min(value, np.float32(0.0))
         at += count

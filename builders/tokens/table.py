@@ -128,9 +128,9 @@ def _from_hub(repo: str) -> Path:
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import (
-            EntryNotFoundError,
             HFValidationError,
             LocalEntryNotFoundError,
+            RemoteEntryNotFoundError,
             RepositoryNotFoundError,
         )
     except ImportError as error:
@@ -147,13 +147,13 @@ def _from_hub(repo: str) -> Path:
         pass
     try:
         return Path(hf_hub_download(repo, "tokenizer.json"))
-    except LocalEntryNotFoundError as error:  # offline, and not in the cache
+    except (RepositoryNotFoundError, RemoteEntryNotFoundError) as error:
+        raise missing from error
+    except OSError as error:  # offline and not in the cache, or the Hub failed
         raise RemoteError(
             f"tokenizer {repo!r} is no local path, not in the Hub's local cache, and the Hub "
-            "cannot be reached: give a folder with its tokenizer.json"
+            f"did not give it ({type(error).__name__}): give a folder with its tokenizer.json"
         ) from error
-    except (RepositoryNotFoundError, EntryNotFoundError) as error:
-        raise missing from error
 
 
 def decode(pieces: Sequence[bytes]) -> tuple[str, list[int]]:

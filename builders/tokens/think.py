@@ -7,12 +7,12 @@ on a line of its own if there is one. Any other tag is text that the model wrote
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 OPEN, CLOSE = "<think>\n", "\n</think>\n\n"
 
 _OPENER = re.compile(r"\s*<think>\n?")
-_LINE_CLOSER = re.compile(r"(?:\A|\n)</think>(?:\n\n?|\Z)")
-_ANY_CLOSER = re.compile(r"\n?</think>\n?\n?")
+_TAG = "</think>"
 
 Span = tuple[int, int]
 
@@ -27,14 +27,27 @@ def split_think(text: str) -> tuple[str | None, str]:
     """
     opener = _OPENER.match(text)
     body = text[opener.end() :] if opener else text
-    closer = _LINE_CLOSER.search(body)
-    if opener:
-        closer = closer or _ANY_CLOSER.search(body)
-        if not closer:
-            return body, ""
-    if not closer:
-        return None, text
-    return body[: closer.start()], body[closer.end() :]
+    closer = next((tag for tag in _tags(body) if _on_its_own_line(body, tag)), -1)
+    if closer < 0 and opener:
+        closer = body.find(_TAG)
+    if closer < 0:
+        return (body, "") if opener else (None, text)
+    stop = closer + len(_TAG)
+    stop += 2 if body.startswith("\n\n", stop) else body.startswith("\n", stop)
+    return body[:closer].removesuffix("\n"), body[stop:]
+
+
+def _tags(body: str) -> Iterator[int]:
+    """Where the closing tags begin; by `find`, since bodies run to 100s of KB."""
+    at = body.find(_TAG)
+    while at >= 0:
+        yield at
+        at = body.find(_TAG, at + len(_TAG))
+
+
+def _on_its_own_line(body: str, at: int) -> bool:
+    stop = at + len(_TAG)
+    return (at == 0 or body[at - 1] == "\n") and (stop == len(body) or body[stop] == "\n")
 
 
 def join_think(thinking: str | None, answer: str) -> str:

@@ -75,6 +75,14 @@ CASES = [
         "Why 😀?", None, ["unknown_channel", "no_final"], 0, "return",
     ),
     (
+        GOOD.replace("<|channel|>final", "<|channel|>analysis<|channel|>final") + "<|return|>",
+        "Why 😀?", "So.", ["malformed_header"], 0, "return",
+    ),
+    (
+        GOOD.replace("<|channel|>final", "<|channel|>final<|endoftext|>") + "<|return|>",
+        "Why 😀?", None, ["malformed_header", "unknown_channel", "no_final"], 0, "return",
+    ),
+    (
         GOOD.replace("<|channel|>final", "") + "<|return|>",
         "Why 😀?", None, ["malformed_header", "no_final"], 0, "return",
     ),

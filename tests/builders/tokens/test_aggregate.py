@@ -12,6 +12,7 @@ from builders.tokens.aggregate import SentenceSums, aggregate
 from builders.tokens.fit import fit_render
 from builders.tokens.table import TokenTable
 from builders.tokens.think import join_think, think_offsets
+from dasd_data.errors import UsageError
 
 INTS, FLOATS = pa.list_(pa.int32()), pa.list_(pa.float32())
 NAN = float("nan")
@@ -189,6 +190,35 @@ def test_slices_large_types_and_empty_batches():
         assert found.logprob_sum.to_pylist() == [[-3.0], [-4.0, -8.0]]
         empty = aggregate(*(array.slice(1, 0) for array in batch))
         assert (empty.n_tokens.to_pylist(), empty.errors) == ([], {})
+
+
+def test_bytes_under_a_null_are_not_text():
+    """Arrow may keep stale bytes below a null thinking; they would shift every offset."""
+    stale = pa.array(["stale", "Hm"])
+    buffers = [pa.py_buffer(b"\x02"), *stale.buffers()[1:]]
+    thinking = pa.StringArray.from_buffers(2, buffers[1], buffers[2], buffers[0])
+    lists = pa.array([[2], [4]], INTS)
+    values = pa.array([[-1], [-2]], FLOATS)
+    assert thinking.to_pylist() == [None, "Hm"]
+    found = aggregate(thinking, pa.array(["A.", "B."]), lists, values, lists)
+    assert (found.errors, found.n_tokens.to_pylist()) == ({}, [[1], [1]])
+    nothing = aggregate(pa.nulls(1), pa.array(["A."]), lists[:1], values[:1], lists[:1])
+    assert (nothing.errors, nothing.n_tokens.to_pylist()) == ({}, [[1]])
+
+
+def test_arrays_that_do_not_belong_together_are_refused():
+    """The kernel reads memory by row: a shorter array must not be read beyond its end."""
+    case = row("A.", [2], [-1], [2])
+    with pytest.raises(UsageError, match=r"one length, got \[1, 1, 2, 1, 1\]"):
+        aggregate(
+            pa.nulls(1),
+            pa.array(["A."]),
+            pa.array([[2], [2]], INTS),
+            pa.array([[-1.0]], FLOATS),
+            pa.array([[2]], INTS),
+        )
+    with pytest.raises(UsageError, match="did you mean 'thinking'"):
+        run([case], sections="thinkin")
 
 
 def test_result_types_are_those_of_the_catalog():
