@@ -61,8 +61,6 @@ def read_delimited(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
             return
         except (csv.Error, _TooLongError) as error:
             number += 1
-            # The reader would go on inside the open quote.
-            records = csv.reader(text, delimiter=delimiter, strict=True)
             yield RawRow(file, number, None, str(error), text.raw[:EXCERPT_BYTES])
             continue
         if not record:

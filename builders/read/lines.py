@@ -20,7 +20,7 @@ class Line:
 
 
 def lines(stream: ByteStream, cap: int) -> Iterator[Line]:
-    """The lines of `stream`, split at LF (a CR before it goes too); a line over `cap` bytes is
+    """The lines of `stream`, split at LF; a line over `cap` bytes is
     never held whole: it comes with its beginning and an error."""
     held: list[bytes] = []
     length, number = 0, 1
@@ -29,7 +29,7 @@ def lines(stream: ByteStream, cap: int) -> Iterator[Line]:
         text = b"".join(held)
         held.clear()
         if length <= cap:
-            return Line(number, text.removesuffix(b"\r"))
+            return Line(number, text)
         return Line(number, text, f"the row is {size(length)} long, over the cap of {size(cap)}")
 
     try:

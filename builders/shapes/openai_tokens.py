@@ -49,11 +49,8 @@ def echoed(choice: Choice, request: Mapping[str, Any]) -> str:
     scores = choice.get("logprobs")
     values = scores.get("token_logprobs") if isinstance(scores, dict) else None
     # Only the first token of a prompt has no log-prob.
-    return (
-        prompt
-        if request.get("echo") or (isinstance(values, list) and values and values[0] is None)
-        else ""
-    )
+    no_first = isinstance(values, list) and bool(values) and values[0] is None
+    return prompt if request.get("echo") is True or no_first else ""
 
 
 def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]:

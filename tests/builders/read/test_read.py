@@ -173,6 +173,16 @@ def test_a_compressed_file_cut_off_keeps_its_beginning(
     assert last.error is not None and "damaged" in last.error
 
 
+def test_a_damaged_frame_ends_the_file(tmp_path: Path) -> None:
+    """Rows whose checksum failed would be followed by others as if nothing had happened."""
+    first = bytearray(gzip.compress(jsonl(ROWS[:1])))
+    first[-8] ^= 1  # its checksum
+    path = write(tmp_path, "a.jsonl.gz", bytes(first) + gzip.compress(jsonl(ROWS[1:])))
+    rows = list(read(path))
+    assert [r.value for r in rows] == [None]
+    assert rows[0].error is not None and "damaged" in rows[0].error
+
+
 @pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.tsv", "\t"), ("b.csv", ";")])
 def test_csv_with_quotes_newlines_and_bad_records(
     tmp_path: Path, name: str, delimiter: str

@@ -174,7 +174,8 @@ def test_echoed_prompts_are_cut_off(parse: Any, refuse: Any) -> None:
     """With `echo`, the prompt would be stored and scored as part of the response."""
     scores = {"tokens": ["2 +", " 2 =", " 4"], "token_logprobs": [None, -3.0, -0.5]}
     choice = {"index": 0, "text": "2 + 2 = 4", "logprobs": scores}
-    (found,) = parse(completion(choice, echo=True), "openai")
+    (found,) = parse(completion(choice), "openai")
+    assert [found] == parse(completion(choice, echo=True), "openai")
     assert found.answer == " 4"
     assert (found.tokens[0].token_bytes, found.tokens[0].logprobs) == ([2], [-0.5])
     scores["tokens"] = ["2 +", " 2", " = 4"]

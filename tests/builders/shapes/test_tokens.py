@@ -153,6 +153,13 @@ def test_published_logprobs(parse: Any, byte_tokenizer: str) -> None:
     ]
 
 
+def test_published_logprobs_of_another_tokenizer(refuse: Any, byte_tokenizer: str) -> None:
+    """Ids that the tokenizer does not have would crash the run."""
+    row = {"sample_uuid": "8f1c", "token_ids": [84, 9999], "logprobs": [-0.5, -0.5]}
+    _, reason = refuse(row, tokenizer=byte_tokenizer)
+    assert "token id 9999 is not in tokenizer" in reason
+
+
 def test_published_logprobs_of_unequal_length(refuse: Any, byte_tokenizer: str) -> None:
     """A torn row would shift every log-prob after the tear."""
     row = {"sample_uuid": "8f1c", "token_ids": [84, 256], "logprobs": [-0.5]}
@@ -172,6 +179,8 @@ def test_published_logprobs_of_unequal_length(refuse: Any, byte_tokenizer: str) 
         (b"<think>\nab", "ab", "cd", ((8, 10), (10, 10), "thinking")),
         (b"<|channel|>analysis<|message|>ab<|end|><|start|>assistant<|channel|>final<|message|>cd",
          "ab", "cd", ((30, 32), (84, 86), "thinking+answer")),
+        (b"ab<|end|><|start|>assistant<|channel|>final<|message|>final",
+         "ab", "final", ((0, 2), (54, 59), "thinking+answer")),
     ],
 )  # fmt: skip
 def test_sections_are_found_between_the_wrapper(
@@ -182,7 +191,8 @@ def test_sections_are_found_between_the_wrapper(
 
 
 @pytest.mark.parametrize(
-    "render", [b"xab", b"ab x cd", b"ab</think>x cd", b"ab</think>cd and more", b""]
+    "render",
+    [b"xab", b"xab</think>cd", b"ab x cd", b"ab</think>x cd", b"ab</think>cd and more", b""],
 )
 def test_text_between_the_sections_is_not_forgiven(render: bytes) -> None:
     """Tokens of another text would pass because both sections occur in it somewhere."""
