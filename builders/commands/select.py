@@ -35,7 +35,9 @@ RANKS = (
 @click.option("--student", required=True, metavar="MODEL", help="Model that will be trained.")
 @click.option("--teacher", metavar="MODEL", help="Model to score with where log-probs are missing.")
 @click.option("--keep", default=1, show_default=True, help="Candidates kept per question.")
-@click.option("--rank-by", type=click.Choice(RANKS),
+@click.option(
+    "--rank-by",
+    type=click.Choice(RANKS),
     default="teacher_count",
     show_default=True,
     help="Score that ranks candidates, highest first.",

@@ -17,6 +17,7 @@ from dasd_data.parameters import quote
 from dasd_data.session import Session
 
 ROWS = 1_000  # texts of up to 64K tokens, read at a time
+HARMONY_START = 200_006  # <|start|>: every harmony prompt begins with it
 
 Progress = Callable[[int, int], None]
 
@@ -101,7 +102,7 @@ def _missing_sql(filters: Mapping[str, Filter]) -> str:
 
 
 def _read(session: Session, start: int) -> list[dict[str, Any]]:
-    """Candidates with, for whole gpt-oss completions, their harmony ids."""
+    """Candidates with, for whole harmony completions, their token ids."""
     return session.rows(
         f"""
         SELECT
@@ -115,8 +116,7 @@ def _read(session: Session, start: int) -> list[dict[str, Any]]:
         LEFT JOIN (
             SELECT t.response_id, t.token_ids
             FROM tokens AS t
-            INNER JOIN scorers AS c USING (scorer_id)
-            WHERE c.model ILIKE '%gpt-oss%' AND t.prompt_ids IS NOT NULL
+            WHERE t.prompt_ids[1] = {HARMONY_START}
             QUALIFY row_number() OVER (PARTITION BY t.response_id ORDER BY t.scorer_id) = 1
         ) AS t ON r.response_id = t.response_id
         WHERE w.n BETWEEN {start + 1} AND {start + ROWS}

@@ -54,9 +54,7 @@ def test_a_bad_row_goes_to_quarantine_and_its_neighbours_are_kept(catalog, jsonl
     rows = [chat("Q?", "A."), '{"object": "chat.comp', chat("R?", "B.")]
     counts = ingest(catalog, [str(jsonl(rows))], context())
     assert (counts["rows"], counts["responses"], counts["refused"]) == (3, 2, 1)
-    ((file, line, reason, raw),) = values(
-        catalog, "SELECT file, line, reason, raw FROM quarantine"
-    )
+    ((file, line, reason, raw),) = values(catalog, "SELECT file, line, reason, raw FROM quarantine")
     assert file.endswith("rows.jsonl")
     assert line == 2
     assert reason
@@ -95,7 +93,17 @@ def test_log_probs_may_come_before_or_after_their_text(
     thought = encode(thinking, add_special_tokens=False).ids
     final = encode(answer, add_special_tokens=False).ids
     header = encode("final", add_special_tokens=False).ids
-    ids = [*thought, 200007, 200006, *encode("assistant").ids, 200005, *header, 200008, *final, 200002]
+    ids = [
+        *thought,
+        200007,
+        200006,
+        *encode("assistant").ids,
+        200005,
+        *header,
+        200008,
+        *final,
+        200002,
+    ]
     uuid = "0f8fad5b-d9cb-469f-a165-70867728950e"
     text = {
         "uuid": uuid,

@@ -117,7 +117,9 @@ def test_a_dry_run_counts_tokens_and_writes_nothing(catalog, fake_run):
     """A cost estimate would start the job."""
     before = catalog.refresh().snapshot.snapshot_id
     found = dry_run(catalog, fake_run(only_eligible=False))
-    texts = values(catalog, "SELECT thinking || answer, text FROM responses JOIN questions USING (question_id)")
+    texts = values(
+        catalog, "SELECT thinking || answer, text FROM responses JOIN questions USING (question_id)"
+    )
     assert found.scored == sum(len(r.encode()) for r, _ in texts)
     assert found.tokens == found.scored + sum(len(q.encode()) + 1 for _, q in texts)
     assert catalog.refresh().snapshot.snapshot_id == before
@@ -148,9 +150,7 @@ def test_segment_makes_up_for_what_is_missing(catalog, chat, jsonl, context, mon
     ingest(catalog, [str(jsonl([chat("C?", "One.\nTwo.")], "chat.jsonl"))], context())
     assert segment_missing(catalog) == {}
 
-    import builders.segment.derive as derive
-    import builders.segment.stage as stage
-    from builders.segment import Sentences
+    from builders.segment import Sentences, derive, stage
 
     def whole(thinking, answer):
         ends = np.array([len(((thinking or "") + answer).encode())], np.int32)
@@ -174,12 +174,17 @@ def test_filters_judge_once_and_again_when_their_settings_change(catalog):
 
     catalog.config = replace(catalog.config, filters={"structure": {"thinking": "optional"}})
     assert passing(catalog)["passed: structure"] == 6
-    assert values(catalog, "SELECT count(DISTINCT version) FROM flags WHERE filter = 'structure'") == [(2,)]
+    assert values(
+        catalog, "SELECT count(DISTINCT version) FROM flags WHERE filter = 'structure'"
+    ) == [(2,)]
 
 
 def test_evidence_is_kept_only_where_a_filter_failed(catalog, jsonl, context):
     """A rejected response could not be explained."""
-    loop = {"prompt": "Loop?", "completion": "<think>\n" + "again and again we go. " * 40 + "\n</think>\n\nx."}
+    loop = {
+        "prompt": "Loop?",
+        "completion": "<think>\n" + "again and again we go. " * 40 + "\n</think>\n\nx.",
+    }
     ingest(catalog, [str(jsonl([loop], "loop.jsonl"))], context())
     counts = passing(catalog, "repetition")
     assert (counts["passed: repetition"], counts["failed: repetition"]) == (6, 1)
@@ -189,7 +194,9 @@ def test_evidence_is_kept_only_where_a_filter_failed(catalog, jsonl, context):
 
 def test_the_length_filter_says_which_tokenizer_it_needs(catalog):
     """Lengths would be counted under some other tokenizer."""
-    with pytest.raises(UsageError, match="student's tokenizer, and none is known: pass --tokenizer"):
+    with pytest.raises(
+        UsageError, match="student's tokenizer, and none is known: pass --tokenizer"
+    ):
         configured(catalog, ["length"])
 
 
