@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from builders.segment.chars import Text
+from builders.segment.lines import is_alnum, is_letter, is_marker, is_ordinal
 from builders.segment.words import Lexicon
 
 # Character classes of chars.py, readings of words.py.
@@ -36,51 +37,6 @@ class Opening(NamedTuple):
     kind: int
     where: int
     inside: bool
-
-
-@njit(cache=True)
-def is_letter(b: int) -> bool:
-    """Whether a byte is an ASCII letter or part of a character beyond ASCII."""
-    return 65 <= b <= 90 or 97 <= b <= 122 or b >= 128
-
-
-@njit(cache=True)
-def is_alnum(b: int) -> bool:
-    """Whether a byte is a letter in that sense or a digit."""
-    return 48 <= b <= 57 or is_letter(b)
-
-
-@njit(cache=True)
-def is_marker(data: np.ndarray, a: int, b: int) -> bool:
-    """Whether bytes [a, b) are an enumerator: - * + • 1. 1) (1) a) (iv) 2.1."""
-    if b - a == 1:
-        return data[a] in (42, 43, 45)
-    if b - a == 3 and data[a] == 0xE2:
-        return (data[a + 1] == 0x80 and data[a + 2] == 0xA2) or (  # •
-            data[a + 1] == 0x81 and data[a + 2] == 0x83  # ⁃
-        )
-    if not 2 <= b - a <= 8 or data[b - 1] not in (41, 46):
-        return False
-    bracketed = data[a] == 40
-    if bracketed and data[b - 1] != 41:
-        return False
-    return _is_ordinal(data, a + bracketed, b - 1)
-
-
-@njit(cache=True)
-def _is_ordinal(data: np.ndarray, a: int, b: int) -> bool:
-    """Whether bytes [a, b) number something: up to 3 digits (2.1 too), a letter, a numeral."""
-    if b > a and data[b - 1] == 46:
-        b -= 1  # 1.)
-    if b - a == 1:
-        return data[a] < 128 and is_alnum(data[a])
-    digits = numeral = True
-    run = 0
-    for p in range(a, b):
-        run = 0 if data[p] == 46 else run + 1
-        digits = digits and (48 <= data[p] <= 57 or (data[p] == 46 and p > a)) and run <= 3
-        numeral = numeral and data[p] in (73, 86, 88, 105, 118, 120)  # i v x
-    return 0 < b - a <= 6 and (digits or (numeral and b - a <= 4))
 
 
 @njit(cache=True)
@@ -175,7 +131,7 @@ def _enumerates(data: np.ndarray, lexicon: Lexicon, start: Start, t: int, i: int
 
     Within a line only one or two digits do, for "We get B. A. Then" is no list.
     """
-    if not _is_ordinal(data, t, i):
+    if not is_ordinal(data, t, i):
         return False
     body = _body(data, start.sentence)
     if t == body:

@@ -21,9 +21,9 @@ def _is_sign(cp: int) -> bool:
 
 
 @njit(cache=True)
-def _is_word(data: np.ndarray, a: int, b: int) -> bool:
+def _is_word(data: np.ndarray, a: int, b: int, letters: int) -> bool:
     r"""Whether the letters [a, b) are a word: three or more, no \command, no function( call."""
-    if b - a < 3 or (a > 0 and data[a - 1] == 92):
+    if letters < 3 or (a > 0 and data[a - 1] == 92):
         return False
     return not (b < data.size and data[b] == 40)
 
@@ -49,14 +49,14 @@ def _is_math(text: Text, a: int, b: int) -> bool:
                 i += width
             total += letters
             wide = data[start] >= 0xE3  # a CJK character is a word by itself
-            words += letters if wide or _is_word(data, start, i) else 0
+            words += letters if wide or _is_word(data, start, i, letters) else 0
             continue
         if not 1 <= c <= 2:
             total += 1
             words += mark == _SPAN
             signs = signs or 0 < mark < _SPAN or _is_sign(cp)
         i += width
-    return signs and 3 * words <= total
+    return signs and 4 * words <= total
 
 
 @njit(cache=True)
@@ -65,9 +65,9 @@ def classify(text: Text, ends: np.ndarray) -> np.ndarray:
 
     - code: it starts on a line of a fence, the fence's own lines included;
     - table: it is a row of a Markdown table, which needs its `|---|` row;
-    - math: it holds delimited mathematics or a sign (+ < = > ^ × ≤ → …), and at most a third of
-      its characters that are not blank are letters of words outside mathematics. A word has three
-      letters or more and is neither a `\\command` nor a `function(`;
+    - math: it holds delimited mathematics or a sign (+ < = > ^ × ≤ → …), and at most a
+      quarter of its characters that are not blank are letters of words outside mathematics. A word
+      has three letters or more and is neither a `\\command` nor a `function(`;
     - prose: everything else.
     """
     kinds = np.empty(ends.size, np.int8)

@@ -21,17 +21,15 @@ from builders.segment.fullstop import (
     Opening,
     Start,
     full_stop,
-    is_alnum,
-    is_letter,
-    is_marker,
     token_start,
 )
+from builders.segment.lines import goes_on, is_alnum, is_letter, repeats_bullet
 from builders.segment.words import Lexicon
 
 # Character classes of chars.py, marks of opaque.py.
 _SYMBOL, _SPACE, _NEWLINE, _LOWER, _UPPER, _DIGIT, _STOP, _STRONG = range(8)
 _CLOSE, _OPEN, _QUOTE, _COMMA = 8, 9, 10, 11
-_TEXT, _DISPLAY, _SPAN, _FENCE = 0, 2, 3, 4
+_TEXT, _SPAN, _FENCE = 0, 3, 4
 
 
 class Stops(NamedTuple):
@@ -147,19 +145,6 @@ def _stop_in_math(data: np.ndarray, start: int, end: int) -> bool:
 
 
 @njit(cache=True)
-def _joins(text: Text, line: int, i: int, k: int) -> bool:
-    """Whether the line [line, i) goes on at `k`: a bare enumerator, or a formula and its comma."""
-    data = text.data
-    if text.marks[i - 1] == _DISPLAY and data[k] in (44, 46, 59):
-        return k + 1 == data.size or data[k + 1] in (10, 13, 32)
-    if text.marks[line] != _TEXT or i - line > 12:
-        return False
-    while i > line and data[i - 1] in (9, 32):
-        i -= 1
-    return is_marker(data, line, i)
-
-
-@njit(cache=True)
 def _judge(text: Text, lexicon: Lexicon, start: Start, i: int) -> Verdict:
     """Read the run of stops at `i`."""
     stops = _stops(text, i)
@@ -183,14 +168,6 @@ def _judge(text: Text, lexicon: Lexicon, start: Start, i: int) -> Verdict:
     elif after.kind == _UPPER:
         verdict = YES if stops.dots == 4 else ASK
     return Verdict(verdict, k, word, stops.end, after.where)
-
-
-@njit(cache=True)
-def _repeats_bullet(data: np.ndarray, sentence: int, i: int) -> bool:
-    """Whether a • at `i` starts the next item of the list that the sentence's own • started."""
-    if i <= sentence or data[i - 1] != 32 or not is_marker(data, i, min(i + 3, data.size)):
-        return False
-    return data[sentence] == data[i] and data[sentence + 2] == data[i + 2]
 
 
 @njit(cache=True)
@@ -231,14 +208,14 @@ def scan(text: Text, hot: np.ndarray, lexicon: Lexicon) -> tuple[np.ndarray, np.
             c = class_of(text.table, cp)
             if c == _NEWLINE:
                 k = skip_space(data, text.table, i)
-                cut = k if k < n and not _joins(text, line, i, k) else -1
+                cut = k if k < n and not goes_on(text, line, i, k) else -1
                 i = line = k
             elif c in (_STOP, _STRONG):
                 question = _judge(text, lexicon, Start(sentence, line), i)
                 i = question.next
                 cut = i if question.verdict != NO else -1
             else:
-                cut = i if _repeats_bullet(data, sentence, i) else -1
+                cut = i if repeats_bullet(data, sentence, i) else -1
                 i += width
         if cut >= 0:
             asked = question.verdict == ASK

@@ -63,10 +63,12 @@ def segment_text(text: str) -> tuple[np.ndarray, np.ndarray]:
     The spans tile the UTF-8 of `text`: blanks belong to the sentence before them, leading ones to
     the first. Empty text has no sentence, a text of blanks has one. Time and memory are linear.
 
-    A boundary is a line end (except in display mathematics, after a bare enumerator, and between
-    a formula and the comma on the next line; lines of code and table rows are sentences, so that
-    a long fence is not one) or a stop that ends a sentence. See `opaque` for what no boundary can
-    fall into, `fullstop` and `stops` for how full stops are read, `kinds.classify` for kinds.
+    A boundary is a line end or a stop that ends a sentence. Line ends because reasoning is written
+    in lines, and because a mean over a whole fence or table would say nothing: each line of code
+    and each row is a sentence. No boundary falls into display mathematics, behind a bare
+    enumerator, before the comma that follows a formula on the next line, or where a paragraph is
+    hard-wrapped (`lines.goes_on`). See `opaque` for what else is never cut, `fullstop` and `stops`
+    for how full stops are read, `kinds.classify` for the kinds.
 
     Raises RowError where the text is not valid Unicode (lone surrogates) or over 2 GiB long.
     """
