@@ -177,9 +177,12 @@ def test_worked_solutions_are_right(scripts: SimpleNamespace) -> None:
                     exec(code, {})
                 assert out.getvalue().strip() == problem.reference
             if domain == "science":
-                value, unit = problem.steps[0].value, problem.steps[1].expr
-                assert f"\n{problem.reference}) {value} " in problem.question
-                assert f"of {value} " in unit
+                product, found = problem.steps[0].value, problem.steps[-1]
+                assert f"\n{problem.reference}) {product} " in problem.question
+                assert found.words.startswith(f"option {problem.reference} says {product} ")
+                assert [x.value for x in problem.steps[1:-1]] == ["wrong"] * (
+                    len(problem.steps) - 2
+                )
 
 
 def test_generator_is_seeded(scripts: SimpleNamespace) -> None:
@@ -240,17 +243,6 @@ def test_far_positions_are_trained(
     scripts: SimpleNamespace, pair: dict[str, Any], samples: list[dict[str, Any]], name: str
 ) -> None:
     """The advertised context would hold noise beyond the length of one sample."""
-    one = pair[name]
-    documents = [
-        (scripts.lm.prompt_ids(one.tokenizer, r["question"]), c["text"])
-        for r in samples
-        for c in r["choices"]
-        if r["temperature"] == 0.6 and c["finish_reason"] == "stop"
-    ]
-    random.Random(0).shuffle(documents)
-    ids: list[int] = []
-    for prompt, text in documents:
-        ids += prompt + one.tokenizer(text + "<|im_end|>")["input_ids"]
-    values = torch.tensor(scripts.lm.logprobs(one.model, ids[:1], ids[1:8192]))
-    near, far = values[:1500].mean(), values[-1500:].mean()
-    assert far > near - 0.15
+    near, far = scripts.measure.near_and_far(pair[name], samples)
+    chance = -math.log(len(pair[name].tokenizer))
+    assert near > far > 0.3 * chance

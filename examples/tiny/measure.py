@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import random
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import torch
 from lm import byte_table, load, logprobs, prompt_ids
 
 BETA = 0.1
+CONTEXT = 8192
 HERE = Path(__file__).parent
 TAGS = ("<think>", "</think>")
 
@@ -145,6 +147,17 @@ def line(name: str, groups: list[list[Candidate]]) -> str:
     )
 
 
+def near_and_far(one: Scorer, rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Mean log-prob of the first and of the last 1,500 tokens of a context full of samples."""
+    texts = [(r["question"], c["text"]) for r in rows for c in r["choices"]]
+    random.Random(0).shuffle(texts)
+    ids: list[int] = []
+    for question, text in texts:
+        ids += prompt_ids(one.tokenizer, question) + one.tokenizer(text + "<|im_end|>")["input_ids"]
+    values = logprobs(one.model, ids[:1], ids[1:CONTEXT])
+    return float(np.mean(values[:1500])), float(np.mean(values[-1500:]))
+
+
 HEADER = (
     "| | candidates | correct | cut off | bytes | Teacher | Shared | Student | median p_T "
     "| median p_S | Teacher count | corr(log count, log bytes) | DAS = longest |"
@@ -174,7 +187,8 @@ def main() -> None:
     torch.set_num_threads(2)
     teacher, student = Scorer(args.teacher), Scorer(args.student)
     groups: dict[str, list[list[Candidate]]] = defaultdict(list)
-    for row in read_rows(args.samples, args.limit):
+    samples = read_rows(args.samples, args.limit)
+    for row in samples:
         scored = score_sampled(row, teacher, student)
         groups[f"{row['domain']} T={row['temperature']}"].append(scored)
         groups["all samples"].append(scored)
@@ -183,6 +197,11 @@ def main() -> None:
     print(HEADER + "\n" + "|---" * 13 + "|")
     for name, group in sorted(groups.items()):
         print(line(name, group))
+    for name, one in (("teacher", teacher), ("student", student)):
+        near, far = near_and_far(one, samples)
+        print(
+            f"\n{name}, {CONTEXT} tokens of samples: mean log-prob {near:.2f} first, {far:.2f} last"
+        )
 
 
 if __name__ == "__main__":

@@ -160,10 +160,12 @@ def law(rng: random.Random) -> Problem:
     rng.shuffle(options)
     letter = "ABCD"[options.index(a * b)]
     listed = "\n".join(f"{x}) {v} {unit}" for x, v in zip("ABCD", options, strict=True))
-    steps = [
-        Step(rule, f"{a} * {b}", f"{a * b}"),
-        Step(f"{a * b} {unit} is looked up", f"the option of {a * b} {unit}", letter, "is"),
-    ]
+    steps = [Step(rule, f"{a} * {b}", str(a * b))]
+    for x, v in zip("ABCD", options, strict=True):
+        verdict = "right" if v == a * b else "wrong"
+        steps.append(Step(f"option {x} says {v} {unit}", f"option {x} with {v}", verdict, "is"))
+        if v == a * b:
+            break
     question = f"{told.format(a=a, b=b)}. What is the {quantity}?\n{listed}"
     return boxed("science", question, steps, letter)
 

@@ -58,7 +58,7 @@ RECIPES = {
         layers=4,
         heads=4,
         kv_heads=2,
-        steps=1000,
+        steps=2700,
         gsm8k=0.25,
         styles=(1.0, 1.0, 1.0, 1.0, 1.0, 1.3, 1.3),
         seed=1,
@@ -79,7 +79,7 @@ RECIPES = {
 }
 
 
-DOMAIN_WEIGHTS = (1.0, 1.0, 1.5, 2.5)  # in the order of DOMAINS: the harder ones more often
+DOMAIN_WEIGHTS = (1.0, 1.0, 2.0, 1.5)  # in the order of DOMAINS: the harder ones more often
 WARM_STYLES = (6.0, 2.0, 0.2, 0.2, 0.2, 0.2, 0.2)  # short ones first: more answers a token
 
 
