@@ -56,7 +56,7 @@ def select(
     if not catalog.refresh().sql("SELECT 1 FROM responses LIMIT 1").fetchall():
         raise DataError(
             f"no candidates were found: {counts['rows']:,} rows read, {counts['refused']:,} "
-            "refused; candidates are rows of one prompt and several completions, or one row a completion"
+            "refused; candidates are rows of one prompt with one completion or several"
         )
     if scorers.get("teacher") is None and not _has_teacher(catalog):
         raise UsageError(

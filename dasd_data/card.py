@@ -44,8 +44,8 @@ def render(catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[
             f"{n} = {v}" for n, v in sorted(manifest["parameters"].items()) if v is not None
         ),
         "## Columns\n\n`messages` is the whole conversation; `prompt` and `completion` are the "
-        "same turns apart. All three are lists of {role, content}; the assistant's reasoning stands "
-        "between `<think>` and `</think>`.",
+        "same turns apart. All three are lists of {role, content}; the assistant's reasoning "
+        "stands between `<think>` and `</think>`.",
         _reproduce(view, manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

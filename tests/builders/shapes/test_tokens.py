@@ -47,7 +47,7 @@ def test_samples(parse: Any, byte_tokenizer: str) -> None:
         Response(
             Question("2 + 2?", "math", "4", "set", "3"), "4", "é", model="tiny", temperature=0.6,
             top_p=1.0, max_tokens=512, seed=7, finish_reason="stop",
-            tokens=[TokenScores("teacher", scorer, IDS, BYTES, [-0.5] * 10)],
+            tokens=[TokenScores("teacher", scorer, IDS, BYTES, [-0.5] * 10, [1])],
         )
     ]  # fmt: skip
 
@@ -238,6 +238,7 @@ def test_harmony_tokens(parse: Any, harmony: Any) -> None:
     )  # fmt: skip
     assert found.question.meta == {"developer": "# Instructions\n\nBe brief."}
     assert (tokens.token_ids, tokens.logprobs, sum(tokens.token_bytes)) == (ids, None, 17)
+    assert tokens.prompt_ids == encode(PROMPT)
     assert tokens.token_bytes[:3] == [0, 0, 0] and tokens.token_bytes[-1] == 0
     assert (tokens.scorer.reasoning_effort, tokens.scorer.date) == ("high", "2025-06-28")
     assert tokens.scorer.system_prompt == (
