@@ -55,7 +55,8 @@ def print_table(
         table.add_row(*(Text(_cell(row[name])) for name in names))
     console = Console()
     if not console.is_terminal:  # a pipe has no width: let rows be as long as they are
-        console = Console(width=max(console.measure(table).maximum, 20))
+        wide = console.options.update(width=1_000_000)
+        console = Console(width=console.measure(table, options=wide).maximum + 8)
     console.print(table)
 
 
