@@ -1,23 +1,20 @@
 """Token byte counts carried from normalized text back to the text that was stored.
 
 A tokenizer may normalize before it encodes (Qwen's: NFC), so the tokens of U+2126 OHM SIGN hold
-the bytes of U+03A9 OMEGA. Normal forms: https://unicode.org/reports/tr15/
+the bytes of U+03A9 OMEGA. Normal forms and their boundaries: https://unicode.org/reports/tr15/
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builders.tokens.table import split_weights
-
-# ASCII never composes with what stands before it, so normalization stays inside such a run.
-_RUN = re.compile(r"[\x00-\x7f]?[^\x00-\x7f]+")
 
 
 def nfc(text: str) -> str:
@@ -32,38 +29,50 @@ def respan(text: str, counts: Sequence[int]) -> list[int]:
     """
     weight = np.ones(len(nfc(text).encode()), dtype=np.int64)
     at = done = 0
-    for run in _RUN.finditer(text):
-        at += run.start() - done
-        done = run.end()
-        for cluster in _clusters(run[0]):
-            normal = nfc(cluster)
-            stop = at + len(normal.encode())
-            if normal != cluster:
-                weight[at:stop] = 0
-                weight[at] = len(cluster.encode())
-            at = stop
+    for start, stop in _segments(text):
+        at += len(text[done:start].encode())
+        segment, done = text[start:stop], stop
+        normal = nfc(segment)
+        end = at + len(normal.encode())
+        if normal != segment:
+            weight[at:end] = 0
+            weight[at] = len(segment.encode())
+        at = end
     return split_weights(weight, counts)
 
 
-def _clusters(run: str) -> Iterator[str]:
-    """Cut a run before every character that composes with nothing before it."""
-    if unicodedata.is_normalized("NFC", run):
-        yield run
-        return
-    start = 0
-    for i in range(1, len(run)):
-        if not unicodedata.combining(run[i]) and run[i] not in _trailing():
-            yield run[start:i]
-            start = i
-    yield run[start:]
+def _segments(text: str) -> list[tuple[int, int]]:
+    """The stretches [start, stop) between normalization boundaries that may not be in NFC."""
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+    joining, changing = _classes()
+    boundary = ~joining[codes]
+    boundary[:1] = True
+    starts = np.flatnonzero(boundary)
+    stops = np.append(starts, len(codes))[1:]
+    unstable = (stops - starts > 1) | changing[codes[starts]]
+    return list(zip(starts[unstable].tolist(), stops[unstable].tolist(), strict=True))
 
 
 @lru_cache(maxsize=1)
-def _trailing() -> frozenset[str]:
-    """Characters of combining class 0 that compose with the one before: Hangul, some vowels."""
-    found = {chr(jamo) for jamo in range(0x1160, 0x1200)}
-    for code in range(sys.maxunicode + 1):
-        parts = unicodedata.decomposition(chr(code))
-        if " " in parts and not parts.startswith("<"):
-            found.add(chr(int(parts.split()[-1], 16)))
-    return frozenset(found)
+def _classes() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """By code point: whether it joins what stands before it, and whether it is not in NFC itself.
+
+    A character joins if the first one of its full decomposition may be reordered (combining class
+    not 0) or composed onto another: U+0F73 has class 0 but begins with a mark, Hangul vowels and
+    finals have class 0 but compose.
+    """
+    decomposed = {
+        char: parts
+        for char in map(chr, range(sys.maxunicode + 1))
+        if (parts := unicodedata.normalize("NFD", char)) != char or unicodedata.combining(char)
+    }
+    changing = {char for char in decomposed if nfc(char) != char}
+    last = {decomposed[char][-1] for char in decomposed.keys() - changing}  # each mark is its own
+    joining = last | {char for char, parts in decomposed.items() if parts[0] in last}
+    return _table(joining), _table(changing)
+
+
+def _table(chars: Iterable[str]) -> NDArray[np.bool_]:
+    table = np.zeros(sys.maxunicode + 1, dtype=np.bool_)
+    table[[ord(char) for char in chars]] = True
+    return table
