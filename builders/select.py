@@ -50,6 +50,8 @@ def select(
 
     Raises DataError where no row could be taken, UsageError where teacher log-probs are missing.
     """
+    catalog.parameters(catalog.find_view(VIEW), settings)  # before hours of scoring
+    out.parent.mkdir(parents=True, exist_ok=True)
     filters = {"structure": {"thinking": "optional"}, **catalog.config.filters}
     catalog.config = replace(catalog.config, filters=filters)
     counts = ingest(catalog, paths, context)
@@ -81,7 +83,6 @@ def _has_teacher(catalog: Catalog) -> bool:
 
 def write_jsonl(folder: Path, out: Path) -> int:
     """A build's rows as JSON lines, in their order; `out` is replaced when all are there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=out.parent, suffix=".tmp")
     rows = 0
     try:

@@ -13,9 +13,9 @@ from dasd_data.cli.common import (
     count,
     json_option,
     note,
+    print_funnel,
     print_json,
     print_sentences,
-    print_table,
     settings_option,
 )
 
@@ -91,7 +91,7 @@ def command(paths: tuple[str, ...], out: Path, as_json: bool, **options: Any) ->
         )
         return
     report(done.ingested)
-    print_table(done.build.funnel)
+    print_funnel(done.build.funnel)
     print_sentences(examples(catalog, done.build.manifest["parameters"]))
     note(f"{count(done.rows, 'row')} in {out}; card and manifest in {done.build.path}")
     note(f"the catalog stays at {catalog.path}; why these:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -77,6 +78,11 @@ def main() -> None:
     except BrokenPipeError:  # `dasd-data sql ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        place = f"{error.filename}: " if error.filename else ""
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        hint = "; make room and run the same command again" if full else ""
+        sys.exit(_say(f"error: {place}{error.strerror or error}{hint}", 3 if full else 2))
 
 
 def _say(text: str, code: int) -> int:

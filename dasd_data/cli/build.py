@@ -13,8 +13,8 @@ from dasd_data.cli.common import (
     count,
     json_option,
     note,
+    print_funnel,
     print_json,
-    print_table,
     settings_option,
 )
 
@@ -50,7 +50,7 @@ def build(
         print_json({**made.manifest, "path": made.path, "unchanged": made.unchanged})
         return
     if made.funnel:
-        print_table(made.funnel)
+        print_funnel(made.funnel)
     if made.path is None:
         note(f"dry run: {count(made.rows, 'row')}, build {made.build_id}; nothing was written")
     elif made.unchanged:

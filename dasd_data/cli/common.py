@@ -72,6 +72,11 @@ def _cell(value: Any) -> str:
     return printable(str(value))
 
 
+def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
+    """The funnel of a selection: what each condition leaves."""
+    print_table(funnel, ["condition", "responses", "questions"])
+
+
 def count(number: int, noun: str) -> str:
     """`1 row`, `2,000 rows`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
