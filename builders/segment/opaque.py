@@ -14,142 +14,30 @@ closer is plain text:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
-TEXT, INLINE, DISPLAY, SPAN, FENCE, TABLE_ROW = 0, 1, 2, 3, 4, 5
-
-_ENVIRONMENTS = (
-    "equation align aligned alignat alignedat flalign gather gathered multline split cases dcases "
-    "rcases array matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix eqnarray displaymath "
-    "math subequations"
+from builders.segment.ahead import (
+    BLANK,
+    BRACKET,
+    BRACKET_OPEN,
+    CURSORS,
+    DOLLAR,
+    DOLLARS,
+    FENCE_LINE,
+    GAP,
+    LINE,
+    PAREN,
+    SIGN,
+    TICK,
+    Ahead,
+    at,
+    environments,
+    seek,
+    tick_run,
 )
 
-
-def _name_hash(name: bytes) -> int:
-    value = 0
-    for byte in name:
-        value = (value * 131 + byte) % (1 << 55)
-    return value
-
-
-ENVIRONMENTS = np.array(sorted(_name_hash(e.encode()) for e in _ENVIRONMENTS.split()), np.int64)
-
-# What a cursor looks for.
-_PAREN, _BRACKET, _BRACKET_OPEN, _DOLLAR, _DOLLARS, _BLANK, _SIGN, _GAP, _FENCE, _LINE = range(10)
-_TICK = 10  # + length of the run, 1 to 3
-_KINDS = 14
-
-
-class Ahead(NamedTuple):
-    """What lies ahead: cursors (int64[_KINDS + 1], the last counts steps) and environments."""
-
-    cursors: np.ndarray
-    begin: np.ndarray
-    end: np.ndarray
-
-
-@njit(cache=True)
-def _at(data: np.ndarray, p: int, text: bytes) -> bool:
-    if p + len(text) > data.size:
-        return False
-    for k in range(len(text)):  # noqa: SIM110
-        if data[p + k] != text[k]:
-            return False
-    return True
-
-
-@njit(cache=True)
-def _escaped(data: np.ndarray, p: int) -> bool:
-    return p > 0 and data[p - 1] == 92 and not (p > 1 and data[p - 2] == 92)
-
-
-@njit(cache=True)
-def _tick_run(data: np.ndarray, p: int) -> int:
-    """Length of the backtick run that starts at `p`, at most 4; 0 inside a run."""
-    if p > 0 and data[p - 1] == 96:
-        return 0
-    k = 0
-    while k < 4 and p + k < data.size and data[p + k] == 96:
-        k += 1
-    return k
-
-
-@njit(cache=True)
-def _matches(data: np.ndarray, kind: int, p: int) -> bool:
-    b = data[p]
-    if kind == _LINE:
-        return b == 10
-    if kind == _PAREN:
-        return b == 92 and _at(data, p, b"\\)") and not _escaped(data, p)
-    if kind == _BRACKET:
-        return b == 92 and _at(data, p, b"\\]") and not _escaped(data, p)
-    if kind == _BRACKET_OPEN:
-        return b == 92 and _at(data, p, b"\\[") and not _escaped(data, p)
-    if kind == _DOLLAR:
-        if b != 36 or p == 0 or data[p - 1] in (9, 10, 32, 36, 92):
-            return False
-        return p + 1 == data.size or not (48 <= data[p + 1] <= 57)
-    if kind == _DOLLARS:
-        return b == 36 and _at(data, p, b"$$") and not _escaped(data, p)
-    if kind == _BLANK:
-        return b == 10 and (_at(data, p, b"\n\n") or _at(data, p, b"\n\r\n"))
-    if kind == _SIGN:
-        return b in (42, 43, 45, 47, 60, 61, 62, 92, 94, 95, 123)  # * + - / < = > \ ^ _ {
-    if kind == _GAP:
-        return b == 32
-    if kind == _FENCE:
-        return b == 10 and (_at(data, p, b"\n```") or _at(data, p, b"\n~~~"))
-    return b == 96 and _tick_run(data, p) == kind - _TICK
-
-
-@njit(cache=True)
-def seek(data: np.ndarray, cursors: np.ndarray, kind: int, start: int) -> int:
-    """First match of `kind` at or after `start`, else the length; `start` never decreases."""
-    p = max(cursors[kind], start)
-    while p < data.size and not _matches(data, kind, p):
-        p += 1
-        cursors[_KINDS] += 1
-    cursors[kind] = p
-    return p
-
-
-@njit(cache=True)
-def _environments(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Start of each mathematical `\\begin{…}` and the end of its `\\end{…}` (-1: it has none)."""
-    marks = 0
-    for p in range(data.size):
-        marks += data[p] == 92 and _at(data, p, b"\\begin{")
-    begin, end = np.empty(marks, np.int64), np.full(marks, -1, np.int64)
-    stack, names = np.empty(marks, np.int64), np.empty(marks, np.int64)
-    count, depth = 0, 0
-    for p in range(data.size if marks else 0):
-        if data[p] != 92:
-            continue
-        opens = _at(data, p, b"\\begin{")
-        if not opens and not _at(data, p, b"\\end{"):
-            continue
-        q, name = p + (7 if opens else 5), np.int64(0)
-        for _ in range(16):
-            if q >= data.size or data[q] in (42, 125):
-                break
-            name = (name * 131 + data[q]) % (1 << 55)
-            q += 1
-        q += q < data.size and data[q] == 42
-        at = np.searchsorted(known, name)
-        if q >= data.size or data[q] != 125 or at == known.size or known[at] != name:
-            continue
-        if opens:
-            begin[count], stack[depth], names[depth] = p, count, name
-            count, depth = count + 1, depth + 1
-        elif depth and names[depth - 1] == name:
-            depth -= 1
-            end[stack[depth]] = q + 1
-        else:
-            depth = 0  # not nested: what is open stays plain text
-    return begin[:count], end[:count]
+TEXT, INLINE, DISPLAY, SPAN, FENCE, TABLE_ROW = 0, 1, 2, 3, 4, 5
 
 
 @njit(cache=True)
@@ -233,11 +121,11 @@ def _dollar(data: np.ndarray, cursors: np.ndarray, i: int, end: int) -> int:
     """End of the inline mathematics that a `$` at `i` opens, else 0."""
     if i + 1 >= end or data[i + 1] in (9, 32, 36):
         return 0
-    close = seek(data, cursors, _DOLLAR, i + 1)
+    close = seek(data, cursors, DOLLAR, i + 1)
     if close >= end:
         return 0
     money = 48 <= data[i + 1] <= 57
-    if money and seek(data, cursors, _GAP, i) < close < seek(data, cursors, _SIGN, i):
+    if money and seek(data, cursors, GAP, i) < close < seek(data, cursors, SIGN, i):
         return 0
     return close + 1
 
@@ -248,28 +136,28 @@ def _region(data: np.ndarray, ahead: Ahead, i: int, end: int) -> tuple[int, int]
     cursors = ahead.cursors
     b = data[i]
     if b == 36:
-        if not _at(data, i, b"$$"):
+        if not at(data, i, b"$$"):
             return _dollar(data, cursors, i, end), INLINE
-        close = seek(data, cursors, _DOLLARS, i + 2)
-        stop = seek(data, cursors, _BLANK, i)
+        close = seek(data, cursors, DOLLARS, i + 2)
+        stop = seek(data, cursors, BLANK, i)
         return (close + 2 if close < stop else 0), DISPLAY
     if b == 96:
-        run = _tick_run(data, i)
+        run = tick_run(data, i)
         if run in (0, 4):
             return 0, SPAN
-        close = seek(data, cursors, _TICK + run, i + run)
+        close = seek(data, cursors, TICK + run, i + run)
         return (close + run if close < end else 0), SPAN
-    if _at(data, i, b"\\("):
-        close = seek(data, cursors, _PAREN, i + 2)
+    if at(data, i, b"\\("):
+        close = seek(data, cursors, PAREN, i + 2)
         return (close + 2 if close < end else 0), INLINE
-    if _at(data, i, b"\\["):
-        close = seek(data, cursors, _BRACKET, i + 2)
-        other = seek(data, cursors, _BRACKET_OPEN, i + 2)
-        fence = seek(data, cursors, _FENCE, i)
+    if at(data, i, b"\\["):
+        close = seek(data, cursors, BRACKET, i + 2)
+        other = seek(data, cursors, BRACKET_OPEN, i + 2)
+        fence = seek(data, cursors, FENCE_LINE, i)
         return (close + 2 if close < data.size and close < min(other, fence) else 0), DISPLAY
-    at = np.searchsorted(ahead.begin, i)
-    if at < ahead.begin.size and ahead.begin[at] == i and ahead.end[at] >= 0:
-        return ahead.end[at], DISPLAY
+    place = np.searchsorted(ahead.begin, i)
+    if place < ahead.begin.size and ahead.begin[place] == i and ahead.end[place] >= 0:
+        return ahead.end[place], DISPLAY
     return 0, TEXT
 
 
@@ -282,15 +170,15 @@ def mark(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int]:
     """
     n = data.size
     marks = np.zeros(n, np.uint8)
-    cursors = np.zeros(_KINDS + 1, np.int64)
-    ahead = Ahead(cursors, *_environments(data, known))
+    cursors = np.zeros(CURSORS + 1, np.int64)
+    ahead = Ahead(cursors, *environments(data, known))
     last = _last_closers(data)
     fence_char = fence_length = 0
     closed = table = False
     i, line_start, end = 0, True, 0
     while i < n:
         if line_start:
-            end = seek(data, cursors, _LINE, i)
+            end = seek(data, cursors, LINE, i)
             line_start = False
             char, length, bare = _fence(data, i, end)
             if fence_length and not closed and _reads_as_prose(data, i) and _after_blank(data, i):
@@ -316,16 +204,16 @@ def mark(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int]:
             if close:
                 marks[i:close] = kind
                 i = close
-                end = max(end, seek(data, cursors, _LINE, i)) if kind == DISPLAY else end
+                end = max(end, seek(data, cursors, LINE, i)) if kind == DISPLAY else end
                 continue
-            if b == 92 or (b == 36 and _at(data, i, b"$$")):
+            if b == 92 or (b == 36 and at(data, i, b"$$")):
                 i += 1  # an escaped character opens nothing
                 line_start = i < n and data[i] == 10
             elif b == 96:
                 while i + 1 < n and data[i + 1] == 96:
                     i += 1
         i += 1
-    return marks, cursors[_KINDS]
+    return marks, cursors[CURSORS]
 
 
 @njit(cache=True)

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from builders.segment.ahead import ENVIRONMENTS
 from builders.segment.chars import HOT, TABLE, Text
 from builders.segment.fullstop import LOOK
 from builders.segment.kinds import classify
-from builders.segment.opaque import ENVIRONMENTS, mark
+from builders.segment.opaque import mark
 from builders.segment.scan import scan
 from builders.segment.stops import ends_sentence
 from builders.segment.words import LEXICON

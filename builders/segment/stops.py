@@ -32,9 +32,7 @@ def _punkt() -> Any:
     parameters.sent_starters = set(STARTERS)
     for word in STARTERS:
         parameters.ortho_context[word] = _ORTHO_MAP["internal", "lower"]
-    tokenizer = PunktSentenceTokenizer()
-    tokenizer._params = parameters
-    return tokenizer
+    return PunktSentenceTokenizer(parameters)  # in place of a text to train on
 
 
 @lru_cache(maxsize=1 << 16)

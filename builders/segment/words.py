@@ -58,7 +58,9 @@ _STARTERS = (
     "than that the their them then there therefore these they think this those though three thus "
     "to together total triangle try trying two under unless until up use using usually verify "
     "very wait we well were what when where whereas whether which while who whose why will with "
-    "within without work would write yes yet you your"
+    "within without work would write yes yet you your complexity denominator hard height "
+    "inverse largest max maximum means min minimum number numbers numerator perimeter quick "
+    "ratio ratios roughly smallest typically verified"
 )
 
 STARTERS = frozenset(_STARTERS.split())

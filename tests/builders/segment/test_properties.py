@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.segment import KINDS, SECTIONS, segment, segment_text
-from builders.segment.opaque import ENVIRONMENTS, mark
+from builders.segment.ahead import ENVIRONMENTS
+from builders.segment.opaque import mark
 from dasd_data.errors import RowError
 
 PIECES = [
-    *".?!…。！？$`\\()[]{}|\"'*_#>-+=<:;, \t\n\r\v\x00\u00a0\u2028\u3000\u200d\u0301“”（）é😀中Aaz19",
+    *".?!…。！？$`\\()[]{}|\"'*_#>-+=<:;, \t\n\r\v\x00\u00a0",
+    *"\u2028\u3000\u200d\u0301“”（）é😀中Aaz19",
     *("$$", r"\(", r"\)", r"\[", r"\]", "```", "~~~", "\n\n", "|---|\n", "1. ", "- ", "Step 2. "),
     *(r"\begin{align}", r"\end{align}", r"\begin{cases}", r"\end{cases}", "e.g. ", "Dr. ", "J. "),
     *("...", ". . . ", "Then ", "x = 1. ", "U.S. ", "• ", "```py\n", "\\\\", "no. 5 ", "$5 "),
@@ -92,8 +94,8 @@ ADVERSARIAL = {
         ".", "$", "`", "\n", "1. ", "((", "\\", "\\[", "\\(", "\\)", "$$", "$5 ", "``` ", "```\n",
         "~~~a\n", "|", "|\n", "|-|\n", "\\begin{align}", "\\end{align}", "\\begin{cases}x\\end{a}",
         " ", ". ", "A. ", "J. R. ", "...", "... A", ". . ", "?!", "e.g. A", "。", "…", "• ", "*",
-        ".)", "x$ ", "$x ", "- \n", "1.\n", "\\[\n", "a\u0301", "!\u2028", "\\]\n.\n", "$1 = ", "`a ``b ",
-        "\u00a0", "``\\[", "> ", "#", "\\$", "```\n\nThen a ",
+        ".)", "x$ ", "$x ", "- \n", "1.\n", "\\[\n", "a\u0301", "!\u2028", "\\]\n.\n",
+        "$1 = ", "`a ``b ", "\u00a0", "``\\[", "> ", "#", "\\$", "```\n\nThen a ",
     ]},
     "rising runs of backticks": lambda n: " ".join("`" * k for k in range(1, int((2 * n) ** 0.5))),
     "rising fences": lambda n: "\n".join("`" * k for k in range(3, int((2 * n) ** 0.5))),
