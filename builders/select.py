@@ -19,7 +19,9 @@ from builders.score.stage import score
 from builders.shapes import Context
 from dasd_data.build import Build, build
 from dasd_data.catalog import Catalog
+from dasd_data.contract import check_scorers
 from dasd_data.errors import DataError, UsageError
+from dasd_data.scorers import resolve
 
 VIEW = "select"
 
@@ -50,7 +52,7 @@ def select(
 
     Raises DataError where no row could be taken, UsageError where teacher log-probs are missing.
     """
-    catalog.parameters(catalog.find_view(VIEW), settings)  # before hours of scoring
+    values = catalog.parameters(catalog.find_view(VIEW), settings)  # before hours of scoring
     out.parent.mkdir(parents=True, exist_ok=True)
     filters = {"structure": {"thinking": "optional"}, **catalog.config.filters}
     catalog.config = replace(catalog.config, filters=filters)
@@ -60,11 +62,8 @@ def select(
             f"no candidates were found: {counts['rows']:,} rows read, {counts['refused']:,} "
             "refused; candidates are rows of one prompt with one completion or several"
         )
-    if scorers.get("teacher") is None and not _has_teacher(catalog):
-        raise UsageError(
-            "the files hold no log-probs of a teacher: pass --teacher MODEL, or candidates with "
-            "token log-probs"
-        )
+    if scorers.get("teacher") is None:
+        _check_teacher(catalog, assume_raw=values["assume_raw"])
     settings = dict(settings)
     for name, options in scorers.items():
         if options is not None:
@@ -76,9 +75,20 @@ def select(
     return Selected(counts, made, write_jsonl(made.path, out))
 
 
-def _has_teacher(catalog: Catalog) -> bool:
-    target = catalog.config.scorers.get("teacher", "teacher")
-    return any(target in {s["name"], s["model"], s["scorer_id"]} for s in catalog.scorers())
+def _check_teacher(catalog: Catalog, assume_raw: bool) -> None:
+    """Log-probs of a teacher are there, and can be compared with those of our own engine."""
+    rows = [row for row in catalog.scorers() if row["used"]]
+    if not rows:
+        raise UsageError(
+            "the files hold no log-probs of a teacher: pass --teacher MODEL, or candidates with "
+            "token log-probs"
+        )
+    wanted = resolve("teacher", catalog.config.scorers, rows)
+    teacher = next(row for row in rows if row["scorer_id"] == wanted)
+    ours = {"logprobs_mode": "raw_logprobs", "temperature": 1.0, "context": None}
+    student = {**teacher, **ours, "scorer_id": "", "model": "the student"}
+    parameters = {"assume_raw": assume_raw}
+    check_scorers({"teacher": teacher, "student": student}, parameters, None)
 
 
 def write_jsonl(folder: Path, out: Path) -> int:

@@ -73,7 +73,11 @@ def test_log_probs_in_the_files_serve_as_the_teachers(chat, tmp_path):
     sure, unsure = [-0.01] * 40, [-3.0] * 40
     rows = [chat("Q?", "Yes, it is so.", sure[:14]), chat("Q?", "No, it is not.", unsure[:14])]
     Path("chats.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
-    done = select("chats.jsonl", "--student", TINY / "student", "--out", "out.jsonl")
+    given = ("chats.jsonl", "--student", TINY / "student", "--out", "out.jsonl")
+    refused = select(*given)
+    assert refused.returncode == 3
+    assert "if an unknown mode is known to be raw, pass --set assume_raw=true" in refused.stderr
+    done = select(*given, "--set", "assume_raw=true")
     assert done.returncode == 0, done.stderr
     (row,) = read("out.jsonl")
     assert row["messages"][1]["content"] == "Yes, it is so."
