@@ -9,7 +9,7 @@ from dasd_data.errors import ContractError
 from dasd_data.parameters import identifier
 from dasd_data.scorers import describe
 from dasd_data.session import Session
-from dasd_data.sqlfiles import SqlFile
+from dasd_data.sqlfiles import SqlFile, reads
 
 
 def check_rows(session: Session, view: SqlFile) -> int:
@@ -84,7 +84,7 @@ def _none(session: Session, sql: str, problem: str) -> None:
 
 
 def _funnel(session: Session, view: SqlFile) -> str:
-    if "selection" not in view.sql:
+    if "selection" not in reads(view.sql):
         return "try its SELECT with `dasd-data sql`"
     lines = [
         f"{row['responses']:>12,} responses {row['condition']}"

@@ -192,7 +192,7 @@ def test_show_prints_columns_with_comments_and_views_with_parameters(catalog):
     assert "sampling temperature" in table
     split = run("show", "low_t_das").stdout
     assert "rank_by" in split
-    assert "FROM selection" in split
+    assert "FROM split" in split
     assert "min_tokens" in run("show", "responses_scored").stdout
 
 

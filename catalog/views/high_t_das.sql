@@ -10,22 +10,4 @@ rank_by = "teacher_count"
 min_tokens = 1
 budget = { math = 103300, code = 91300, science = 65200, instruction_following = 70000 }
 */
-SELECT
-    response_id,
-    question_id,
-    domain,
-    model,
-    temperature,
-    rank_value,
-    n_candidates,
-    n_sentences,
-    teacher_count,
-    teacher_share,
-    teacher_count_resid,
-    mean_difference,
-    teacher_probability,
-    student_probability,
-    n_tokens_teacher,
-    n_tokens_student
-FROM selection
-ORDER BY response_id
+SELECT * FROM split ORDER BY response_id
