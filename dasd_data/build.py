@@ -79,7 +79,7 @@ def build(
             manifest["scorers"], manifest["parameters"], catalog.config.build.system
         )
         session.compile(view.sql, "_view")
-        session.connection.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
+        session.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
         manifest["rows"] = contract.check_rows(session, view)
         uses_selection = "selection" in sqlfiles.reads(view.sql)
         manifest["funnel"] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -122,12 +123,25 @@ class Catalog:
         return [(row["column_name"], row["column_type"], "") for row in rows]
 
     def filter_versions(self) -> dict[str, str]:
-        """The current version of every filter: that of its newest run."""
-        return _newest(self._plain, "flags", "filter", "version")
+        """The current version of every filter: that of the newest run that asked for it."""
+        return {name: v for run in self._settings("filters") for name, v in run.items()}
 
     def segmenter(self) -> str | None:
-        """The current segmenter: that of the newest run that wrote sentences."""
-        return next(iter(_newest(self._plain, "sentences", "''", "segmenter").values()), None)
+        """The current segmenter: that of the newest run that used one."""
+        return next(reversed(self._settings("segmenter")), None)
+
+    def _settings(self, name: str) -> list[Any]:
+        """A setting of all runs that have it, the newest last.
+
+        Of the runs, not of the rows they wrote: settings that are turned back find all their rows
+        there, and write none.
+        """
+        rows = self._plain.rows(
+            "SELECT configuration FROM runs WHERE configuration IS NOT NULL"
+            " ORDER BY started_at, run_id"
+        )
+        settings = [json.loads(row["configuration"]) for row in rows]
+        return [s[name] for s in settings if s.get(name)]
 
     def scorers(self) -> list[dict[str, Any]]:
         """Rows of `scorers`, with `used`: whether any response is scored by it."""
@@ -190,12 +204,3 @@ def create(path: str | Path, *, settings: bool = True) -> Catalog:
     if settings and not beside.exists():
         beside.write_text(configuration.TEMPLATE.format(catalog=path.name))
     return Catalog(replace(configuration.load(path), catalog=path))
-
-
-def _newest(session: Session, table: str, group: str, column: str) -> dict[str, str]:
-    """The value of `column` that the newest run wrote, for each value of `group`."""
-    rows = session.rows(
-        f"SELECT {group} AS key, {column} AS value FROM {table} INNER JOIN runs USING (run_id)"
-        f" GROUP BY {group}, {column} ORDER BY max(started_at), value"
-    )
-    return {row["key"]: row["value"] for row in rows}  # the newest comes last

@@ -132,6 +132,11 @@ class Session:
                 self.connection.execute(f"CREATE OR REPLACE TEMP VIEW _query AS {_bare(sql)}")
             return self.connection.sql(sql)
 
+    def execute(self, sql: str) -> None:
+        """Run a statement of our own."""
+        with translated(sql):
+            self.connection.execute(sql)
+
     def table(self, sql: str) -> pa.Table:
         """Rows of a statement of our own, as an Arrow table."""
         with translated(sql):

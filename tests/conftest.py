@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from dasd_data.keys import question_id
 from dasd_data.schema import TABLES
 from dasd_data.store import Writer
 
-FILTERS = ("length", "structure", "completeness", "repetition")
+FILTERS = ("length", "structure", "completeness", "repetition", "cjk")
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +107,18 @@ def _add(
     logprobs_mode: str = "raw_logprobs",
 ) -> None:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    rows["runs"].append({"run_id": run_id, "stage": "test", "started_at": started_at})
+    settings = {
+        "segmenter": segmenter,
+        "filters": {name: filter_version for r in responses for name in r.passed},
+    }
+    rows["runs"].append(
+        {
+            "run_id": run_id,
+            "stage": "test",
+            "configuration": json.dumps(settings),
+            "started_at": started_at,
+        }
+    )
     for r in responses:
         key = question_id(r.question)
         rows["questions"].append({"question_id": key, "text": r.question, "domain": r.domain})

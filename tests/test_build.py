@@ -137,7 +137,7 @@ def test_the_manifest_names_inputs_parameters_and_shards(catalog):
     assert manifest["scorers"]["student"]["model"] == "student-model"
     assert {"responses", "questions", "flags", "sentence_scores"} <= manifest["files"].keys()
     assert manifest["filters"] == dict.fromkeys(
-        ["length", "structure", "completeness", "repetition"], "1"
+        ["length", "structure", "completeness", "repetition", "cjk"], "1"
     )
     assert [s["rows"] for s in manifest["shards"]] == [2]
 

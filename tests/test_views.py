@@ -279,7 +279,7 @@ def test_budgets_are_per_domain_and_unnamed_domains_keep_theirs(made, response):
 
 def test_only_responses_that_passed_every_required_filter_are_eligible(made, response):
     """A rejected or never filtered response would be trained on."""
-    passed = dict.fromkeys(["length", "structure", "completeness", "repetition"], True)
+    passed = dict.fromkeys(["length", "structure", "completeness", "repetition", "cjk"], True)
     catalog = made(
         response("ok", question="1", scores=scores([SURE], [LOW])),
         response(
@@ -313,7 +313,7 @@ def test_a_flag_of_an_older_version_does_not_pass(made, response, add):
 
 def test_filter_after_restores_the_papers_order(made, response):
     """Selecting before filtering loses the question; filtering first takes its next candidate."""
-    failed = dict.fromkeys(["length", "structure", "completeness", "repetition"], False)
+    failed = dict.fromkeys(["length", "structure", "completeness", "repetition", "cjk"], False)
     catalog = made(
         response("best", passed=failed, scores=scores([SURE] * 2, [LOW] * 2)),
         response("next", scores=scores([SURE] * 2, [LOW, SURE])),
@@ -417,7 +417,7 @@ def test_an_unknown_parameter_or_value_names_the_closest_one(made, response):
 
 def test_the_funnel_counts_what_each_condition_leaves(made, response):
     """A shrinking split could not be explained."""
-    failed = dict.fromkeys(["length", "structure", "completeness", "repetition"], False)
+    failed = dict.fromkeys(["length", "structure", "completeness", "repetition", "cjk"], False)
     catalog = made(
         response("a1", question="A", scores=scores([SURE], [LOW])),
         response("a2", question="A", scores=scores([SURE], [SURE])),

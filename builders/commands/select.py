@@ -108,7 +108,7 @@ def examples(catalog: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
 
     view = catalog.find_view("select")
     session = catalog.session(view, parameters)
-    session.connection.execute("CREATE TEMP TABLE _chosen AS SELECT response_id FROM selection")
+    session.execute("CREATE TEMP TABLE _chosen AS SELECT response_id FROM selection")
     rows: list[dict[str, Any]] = session.rows(sqlfiles.report("explain"))
     session.close()
     return rows

@@ -69,7 +69,7 @@ def filter_missing(
     counts: Counter[str] = Counter()
     chosen = {f.name: f for f in filters}
     session = catalog.session()
-    session.connection.execute(_missing_sql(chosen))
+    session.execute(_missing_sql(chosen))
     total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
     if total or any(catalog.filter_versions().get(n) != f.version for n, f in chosen.items()):
         versions = {name: f.version for name, f in chosen.items()}

@@ -28,7 +28,7 @@ class Batch:
     def add(self, record: Record, file: str, line: int) -> None:
         """Add one record read from a line of a file."""
         if isinstance(record, Question):
-            self._question(record, line)
+            self._question(record, file, line)
         elif isinstance(record, Response):
             self._response(record, file, line)
         else:
@@ -48,7 +48,7 @@ class Batch:
     def _put(self, table: str, row: dict[str, Any]) -> None:
         self.rows.setdefault(table, []).append(row)
 
-    def _question(self, question: Question, line: int) -> str:
+    def _question(self, question: Question, file: str, line: int) -> str:
         key = question_id(question.text)
         shared = {"domain": question.domain, "reference_answer": question.reference_answer}
         self._put("questions", {"question_id": key, "text": question.text, **shared})
@@ -61,11 +61,12 @@ class Batch:
             "meta": json.dumps(question.meta, sort_keys=True, ensure_ascii=False, default=str),
         }
         self._put("question_sources", source)
+        self.origin.setdefault(key, (file, line))
         self.size += len(question.text) + len(str(source["meta"]))
         return key
 
     def _response(self, response: Response, file: str, line: int) -> None:
-        question = self._question(response.question, line)
+        question = self._question(response.question, file, line)
         key = response_id(response, question)
         self.origin.setdefault(key, (file, line))
         row = {

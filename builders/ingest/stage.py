@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 from builders import read, shapes
 from builders.ingest.batch import Batch
 from builders.run import Run, reason
+from builders.segment import SEGMENTER
 from builders.segment.derive import TableOf, score_rows, sentence_rows
 from builders.segment.stage import failures, segment_missing, token_tables
 from dasd_data.catalog import Catalog
 from dasd_data.errors import DataError, RowError
+from dasd_data.store import Appended
 
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
 OTHER_CONTENT = "a row with the same key and other content is there already"
@@ -59,11 +61,28 @@ class Ingest:
         for name, table in _derived(tables, self.run, self.table_of).items():
             tables[name] = table
         done = self.run.append(tables)
+        self._refuse_conflicts(done)
         for name in ("questions", "responses", "tokens"):
             if name in done:
                 self.run.counts[f"same {name}"] += done[name].same
                 self.run.counts[f"repeated {name}"] += done[name].repeated
         self._start()
+
+    def _refuse_conflicts(self, done: Mapping[str, Appended]) -> None:
+        """Quarantine rows that the store refused: their key is there with other content."""
+        self.batch.rows.clear()
+        for name, result in done.items():
+            if result.conflicts is None or name in ("sentences", "quarantine"):
+                continue  # sentences follow from responses, which are told themselves
+            key = "response_id" if "response_id" in result.conflicts.column_names else "question_id"
+            if key not in result.conflicts.column_names:
+                continue
+            for row in result.conflicts.to_pylist():
+                file, line = self.batch.origin.get(row[key], ("", 0))
+                self.run.counts["refused"] += 1
+                self.batch.refuse(file, line, f"{name}: {OTHER_CONTENT} ({row[key]})", None)
+        if self.batch.rows:
+            self.run.append(self.batch.tables())
 
     def _start(self) -> None:
         self.batch = Batch(self.run.run_id, self.context.tokenizer)
@@ -109,7 +128,11 @@ def ingest(
     their sums are made on the way. Returns counts by name.
     """
     inputs = read.expand(paths)
-    configuration = {**asdict(context), "file": [str(p) for p in inputs]}
+    configuration = {
+        **asdict(context),
+        "file": [str(p) for p in inputs],
+        "segmenter": SEGMENTER,
+    }
     with Run(catalog.store, "ingest", configuration) as run:
         stage = Ingest(catalog, context, strict, run)
         try:

@@ -127,7 +127,7 @@ def _missing(catalog: Catalog, what: ScoreRun) -> Session:
     if what.where:
         session.query(f"SELECT response_id FROM candidates WHERE ({what.where})")  # one condition
         conditions.append(f"({what.where})")
-    session.connection.execute(
+    session.execute(
         _MISSING.format(scorer=quote(what.scorer_id), condition=" AND ".join(conditions))
     )
     return session

@@ -52,7 +52,7 @@ def segment_missing(
     for find, work in ((_MISSING_SENTENCES, _sentences), (_MISSING_SCORES, _scores)):
         catalog.refresh()
         session = catalog.session()
-        session.connection.execute(find.format(segmenter=quote(SEGMENTER)))
+        session.execute(find.format(segmenter=quote(SEGMENTER)))
         total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
         if total:
             with Run(catalog.store, "segment", {"segmenter": SEGMENTER}) as run:

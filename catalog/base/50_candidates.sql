@@ -2,7 +2,7 @@
 description = "one row per response: what a split may choose from, with scores where there are any, and whether every required filter passed"
 
 [parameters]
-required_filters = { type = "names", default = ["length", "structure", "completeness", "repetition"], help = "filters that an eligible response must have passed at their current version" }
+required_filters = { type = "names", default = ["length", "structure", "completeness", "repetition", "cjk"], help = "filters that an eligible response must have passed at their current version" }
 */
 WITH passed AS (
     SELECT response_id, count(*) AS n

@@ -187,3 +187,15 @@ def test_gzip_and_json_numbers_survive(catalog, chat, context, tmp_path):
     path.write_bytes(gzip.compress(json.dumps(chat("Q?", "Ä😀.")).encode()))
     assert ingest(catalog, [str(path)], context())["responses"] == 1
     assert values(catalog, "SELECT answer FROM responses") == [("Ä😀.",)]
+
+
+def test_a_question_told_differently_by_its_own_source_is_quarantined(catalog, jsonl, context):
+    """A corrected licence or domain would be dropped without a word."""
+    path = jsonl([{"prompt": "Q?", "completion": "A."}])
+    ingest(catalog, [str(path)], context(domain="math"))
+    counts = ingest(catalog, [str(path)], context(domain="code"))
+    assert counts["refused"] == 1
+    ((reason, line),) = values(catalog, "SELECT reason, line FROM quarantine")
+    assert reason.startswith("question_sources: a row with the same key and other content")
+    assert line == 1
+    assert values(catalog, "SELECT domain FROM question_domains") == [("math",)]

@@ -70,7 +70,7 @@ def test_only_eligible_responses_are_scored_by_default(
     bad = {"prompt": "Question 0?", "completion": "no thinking", "finish_reason": "length"}
     ingest(catalog, [str(jsonl([bad], "bad.jsonl"))], context())
     assert score(catalog, fake_run())["tokens"] == 0  # no verdict is no pass
-    required = ["length", "structure", "completeness", "repetition"]
+    required = ["length", "structure", "completeness", "repetition", "cjk"]
     filter_missing(catalog, configured(catalog, required, byte_tokenizer))
     assert score(catalog, fake_run())["tokens"] == 6
     assert score(catalog, fake_run(only_eligible=False))["tokens"] == 1
@@ -204,3 +204,18 @@ def test_an_unknown_filter_names_the_closest_one(catalog):
     """`--only repetiton` would run nothing."""
     with pytest.raises(UnknownNameError, match="did you mean 'repetition'"):
         configured(catalog, ["repetiton"])
+
+
+def test_settings_that_are_turned_back_count_again(catalog):
+    """After a trial with other thresholds, splits would keep using the trial's verdicts."""
+    from dataclasses import replace
+
+    passing(catalog)
+    first = catalog.filter_versions()["structure"]
+    plain = catalog.config
+    catalog.config = replace(plain, filters={"structure": {"thinking": "optional"}})
+    passing(catalog)
+    assert catalog.filter_versions()["structure"] != first
+    catalog.config = plain
+    assert passing(catalog)["passed: structure"] == 0
+    assert catalog.filter_versions()["structure"] == first
