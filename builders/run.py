@@ -84,7 +84,7 @@ class Run:
             "event": event,
             "counts": json.dumps(self.counts, sort_keys=True),
             "message": message,
-            "at": datetime.now(UTC),
+            "occurred_at": datetime.now(UTC),
         }
         self._sequence += 1
         self.writer.append({"run_events": to_table("run_events", [row])})

@@ -101,7 +101,7 @@ TABLES: dict[str, Table] = dict(
                 Column("event", STRING, "batch, done, interrupted or failed"),
                 Column("counts", STRING, "JSON of counts by name"),
                 Column("message", STRING, "error text, where one ended the run"),
-                Column("at", TIME, "time of the event"),
+                Column("occurred_at", TIME, "time of the event"),
             ],
         ),
         _table(
@@ -321,7 +321,7 @@ _SNAPSHOT_COLUMNS = [
     Column("tables", STRING, "JSON of the version of every table"),
     Column("who", STRING, "user and host"),
     Column("what", STRING, "command or stage that committed"),
-    Column("at", TIME, "time of the commit"),
+    Column("committed_at", TIME, "time of the commit"),
 ]
 SNAPSHOTS = _table(
     "snapshots", "consistent states of all tables", "snapshot_id", _SNAPSHOT_COLUMNS

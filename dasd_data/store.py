@@ -161,7 +161,7 @@ class Store:
                 "tables": json.dumps(versions, sort_keys=True),
                 "who": _who(),
                 "what": what,
-                "at": datetime.now(UTC),
+                "committed_at": datetime.now(UTC),
                 "content_hash": 0,
             }
             rows = pa.Table.from_pylist([row], SNAPSHOTS.schema)
@@ -329,7 +329,7 @@ def _first_of_key(keys: pa.Table) -> np.ndarray:
 
 def _snapshot(row: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
-        row["snapshot_id"], json.loads(row["tables"]), row["who"], row["what"], row["at"]
+        row["snapshot_id"], json.loads(row["tables"]), row["who"], row["what"], row["committed_at"]
     )
 
 

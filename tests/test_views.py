@@ -432,3 +432,14 @@ def test_the_funnel_counts_what_each_condition_leaves(made, response):
         "SELECT responses, questions FROM funnel ORDER BY step", **settings
     ).fetchall()
     assert rows == [(7, 6), (6, 5), (5, 4), (4, 3), (3, 2), (2, 1), (1, 1)]
+
+
+def test_every_column_can_be_written_without_quotes(made, response):
+    """A column named like a keyword would fail in every query that uses it."""
+    from dasd_data import sqlfiles
+    from dasd_data.schema import SNAPSHOTS, TABLES
+
+    catalog = made(response("a", scores=scores([SURE], [LOW])))
+    for name in (*TABLES, SNAPSHOTS.name, *(view.name for view in sqlfiles.base_views())):
+        for column, *_ in catalog.describe(name):
+            catalog.sql(f"SELECT {column} FROM {name} ORDER BY {column}").fetchall()

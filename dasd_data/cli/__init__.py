@@ -64,9 +64,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
-    except click.exceptions.Abort:
-        sys.exit(_say("interrupted", 130))
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         sys.exit(_say("interrupted: what was committed stays; run the same command to go on", 130))
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
