@@ -21,7 +21,8 @@ class Scorer:
     `processed_logprobs`, None where `logprobs_mode` is `unknown`.
     `chat_template` is a hash of the template, `context` names how the prompt was built
     (`sampled_prompt`, `training_render`).
-    `sections` names what is covered: `thinking+answer`, `thinking` or `answer`.
+    `sections` names what its tokens cover of one response (`thinking+answer`, `thinking` or
+    `answer`); it is kept with the tokens and is no part of the scorer's identity.
     """
 
     model: str

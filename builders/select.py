@@ -43,11 +43,14 @@ def select(
     settings: Mapping[str, Any],
     out: Path,
     progress: Callable[[str], Callable[[int, int], None]],
+    *,
+    mix: bool = False,
 ) -> Selected:
     """Write the best candidates of each question to `out` (JSONL), leaving them in the catalog.
 
     `scorers` has `student` and, unless the files hold the teacher's log-probs, `teacher`;
     `settings` are parameters of the view. `progress(label)` gives a stage's progress function.
+    Without `mix`, a catalog that holds candidates of other inputs is refused.
     A response need not have a thinking section, unless `dasd.toml` asks for one.
 
     Raises DataError where no row could be taken, UsageError where teacher log-probs are missing.
@@ -56,8 +59,15 @@ def select(
     out.parent.mkdir(parents=True, exist_ok=True)
     filters = {"structure": {"thinking": "optional"}, **catalog.config.filters}
     catalog.config = replace(catalog.config, filters=filters)
-    counts = ingest(catalog, paths, context)
-    if not catalog.refresh().sql("SELECT 1 FROM responses LIMIT 1").fetchall():
+    seen: set[str] = set()
+    counts = ingest(catalog, paths, context, seen=seen)
+    catalog.refresh()
+    if not mix and catalog.sql("SELECT 1 FROM responses").shape[0] > len(seen):
+        raise UsageError(
+            f"{catalog.path} holds candidates of other inputs too: choose another --out, remove "
+            "that folder, or name it with --catalog to choose among all of them"
+        )
+    if not seen:
         raise DataError(
             f"no candidates were found: {counts['rows']:,} rows read, {counts['refused']:,} "
             "refused; candidates are rows of one prompt with one completion or several"

@@ -122,6 +122,8 @@ def _manifest(
     }
     decides = {
         "view": view.name,
+        "config": view.config,
+        "description": view.description,
         "sql": view.sql,
         "key": view.key,
         "parameters": session.values,
@@ -157,13 +159,20 @@ def _verify_files(catalog: Catalog, tables: Sequence[str]) -> None:
         temporary.replace(cache)
 
 
-def _unchanged(target: Path, build_id: str) -> dict[str, Any] | None:
-    """The manifest of the same build at `target`, if its shards are what it says."""
+def _read_manifest(target: Path) -> dict[str, Any] | None:
+    """The manifest of the build at `target`; None where there is none that is ours."""
     try:
-        manifest: dict[str, Any] = json.loads((target / "manifest.json").read_text())
+        manifest = json.loads((target / "manifest.json").read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    if manifest.get("build_id") != build_id:
+    ours = isinstance(manifest, dict) and {"build_id", "shards", "view"} <= manifest.keys()
+    return manifest if ours else None
+
+
+def _unchanged(target: Path, build_id: str) -> dict[str, Any] | None:
+    """The manifest of the same build at `target`, if its shards are what it says."""
+    manifest = _read_manifest(target)
+    if manifest is None or manifest["build_id"] != build_id:
         return None
     for shard in manifest["shards"]:
         path = target / shard["path"]
@@ -173,10 +182,19 @@ def _unchanged(target: Path, build_id: str) -> dict[str, Any] | None:
 
 
 def _check_target(target: Path) -> None:
+    """Refuse a folder that holds anything but a build: it would be replaced."""
     if target.exists() and not target.is_dir():
         raise UsageError(f"--out {target} is a file: choose a folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").is_file():
-        raise UsageError(f"--out {target} holds something else than a build: choose another folder")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    manifest = _read_manifest(target)
+    known = {"README.md", "manifest.json", *(s["path"] for s in (manifest or {}).get("shards", []))}
+    found = {str(p.relative_to(target)) for p in target.rglob("*") if not p.is_dir()}
+    if manifest is None or found - known:
+        other = sorted(found - known if manifest else found)[0]
+        raise UsageError(
+            f"--out {target} holds something else than a build ({other}): choose another folder"
+        )
 
 
 def _write(
@@ -254,5 +272,14 @@ def _replace(temporary: Path, target: Path, build_id: str) -> None:
             os.rename(target, aside)
         except FileNotFoundError:
             continue
+        try:
+            os.rename(temporary, target)
+        except BaseException as error:
+            if not target.exists():
+                os.rename(aside, target)
+            if isinstance(error, OSError):
+                continue
+            raise
         shutil.rmtree(aside, ignore_errors=True)
+        return
     raise ConflictError(f"other builds keep writing {target}: choose another --out")

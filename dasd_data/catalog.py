@@ -170,10 +170,9 @@ class Catalog:
             except UsageError as problem:
                 if name in given:
                     raise
-                # Only a query that needs this scorer fails, and then says why.
+                # Only a query that reads this scorer's sentences fails, and then says why.
                 values[name] = None if values["require_scores"] else ""
-                if values["require_scores"]:
-                    session.unresolved[name] = str(problem)
+                session.set_text(f"{name}_error", str(problem))
         session.set_variables(declared, values)
         current = self.filter_versions()
         session.filters = {n: current.get(n, "") for n in values["required_filters"]}

@@ -94,10 +94,14 @@ def _read(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
     _known(settings, {"catalog", "scorers", "filters", "build"}, file)
+    if not isinstance(settings.get("catalog", ""), str):
+        raise ConfigError(f"{file}: catalog must be a path")
     for table in ("scorers", "filters", "build"):
         if not isinstance(settings.get(table, {}), dict):
             raise ConfigError(f"{file}: {table} must be a table")
     _known(settings.get("build", {}), {f.name for f in fields(BuildConfig)}, file)
+    if not isinstance(settings.get("build", {}).get("system", ""), str):
+        raise ConfigError(f"{file}: build.system must be a text")
     for name, value in settings.get("scorers", {}).items():
         if not isinstance(value, str):
             raise ConfigError(f"{file}: scorers.{name} must be a text: a name, a model or an id")
@@ -118,7 +122,7 @@ def _config(settings: Mapping[str, Any], catalog: Path, file: Path) -> Config:
         if name.startswith("DASD_") and name not in (*VARIABLES, "DASD_SHARED"):
             raise UnknownNameError("variable", name, VARIABLES)
     threads = os.environ.get("DASD_THREADS")
-    if threads is not None and not (threads.isdigit() and int(threads) > 0):
+    if threads is not None and not (threads.isascii() and threads.isdigit() and int(threads) > 0):
         raise ConfigError(f"DASD_THREADS={threads!r} is not a positive number")
     return Config(
         catalog,

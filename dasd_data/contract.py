@@ -11,6 +11,8 @@ from dasd_data.scorers import describe
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile, reads
 
+RENDERED = ("messages", "prompt", "completion")
+
 
 def check_rows(session: Session, view: SqlFile) -> int:
     """Check the rows of `_chosen`: some, with a unique key, all of them responses.
@@ -21,6 +23,11 @@ def check_rows(session: Session, view: SqlFile) -> int:
     for name in {"response_id", *view.key}:
         if name not in columns:
             raise ContractError(f"view {view.name} has no column {name}: it has {columns}")
+    for name in columns:
+        if name in RENDERED:
+            raise ContractError(
+                f"view {view.name} has a column {name}: the build adds it itself, leave it out"
+            )
     (count,) = session.rows("SELECT count(*) AS n FROM _chosen")
     if count["n"] == 0:
         raise ContractError(f"view {view.name} chose no rows\n{_funnel(session, view)}")

@@ -21,9 +21,9 @@ def digest(kind: str, *parts: Any) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def question_id(text: str) -> str:
-    """Id of a question: a hash of its text."""
-    return digest("question", text)
+def question_id(text: str, system: str | None = None) -> str:
+    """Id of a question: a hash of its text and, where it came with one, of its system prompt."""
+    return digest("question", text) if system is None else digest("question", text, system)
 
 
 def content_hashes(table: pa.Table, columns: Iterable[str]) -> np.ndarray:
@@ -54,18 +54,20 @@ def _encoded(column: pa.Array) -> list[Any]:
     if pa.types.is_string(kind):
         return column.cast(pa.binary()).to_pylist()
     if pa.types.is_list(kind):
-        if column.flatten().null_count:
-            return [None if v is None else json.dumps(v).encode() for v in column.to_pylist()]
-        values = column.values.to_numpy()
+        present = column.values.is_valid().to_numpy(zero_copy_only=False)
+        values = column.values.fill_null(0).to_numpy()
         ends = column.offsets.to_numpy()
         valid = column.is_valid().to_pylist()
-        return [
-            values[ends[i] : ends[i + 1]].tobytes() if valid[i] else None
-            for i in range(len(column))
-        ]
+        rows = [slice(ends[i], ends[i + 1]) if valid[i] else None for i in range(len(column))]
+        return [None if r is None else _list_bytes(values[r], present[r]) for r in rows]
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.int64())
     return [None if v is None else repr(v).encode() for v in column.to_pylist()]
+
+
+def _list_bytes(values: np.ndarray, present: np.ndarray) -> bytes:
+    """A list's values, and where one is null, which."""
+    return values.tobytes() + (b"" if present.all() else b"null" + present.tobytes())
 
 
 class KeyIndex:

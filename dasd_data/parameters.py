@@ -118,9 +118,9 @@ def _number(value: Any) -> float:
 
 def _integer(value: Any) -> int:
     number = _number(value)
-    if number != int(number):
+    if number != int(number) or abs(number) >= 2**63:
         raise ValueError
-    return int(number)
+    return int(value) if isinstance(value, int) else int(number)
 
 
 def _boolean(value: Any) -> bool:

@@ -139,7 +139,7 @@ TABLES: dict[str, Table] = dict(
                 Column(
                     "domain",
                     STRING,
-                    "math, code, science or instruction_following; NULL: not given",
+                    "domain that its first source gave; `question_domains` has all of them in view",
                     provenance=True,
                 ),
                 Column(
@@ -153,12 +153,12 @@ TABLES: dict[str, Table] = dict(
         _table(
             "question_sources",
             "every place a question was found",
-            "question_id source row",
+            "question_id source row domain",
             [
                 Column("question_id", STRING, "question"),
                 Column("source", STRING, "data set or file"),
                 Column("row", STRING, "the source's key of the row, else its number"),
-                Column("domain", STRING, "domain as this source gives it"),
+                Column("domain", STRING, "domain as this source gives it; empty: not given"),
                 Column("reference_answer", STRING, "answer as this source gives it"),
                 Column("license", STRING, "licence of the source"),
                 Column("meta", STRING, "JSON of the source's other columns"),
@@ -191,7 +191,6 @@ TABLES: dict[str, Table] = dict(
                 Column("system_prompt", STRING, "system prompt"),
                 Column("reasoning_effort", STRING, "reasoning effort of the prompt"),
                 Column("date", STRING, "date in the prompt"),
-                Column("sections", STRING, "thinking+answer, thinking or answer"),
             ],
         ),
         _table(
@@ -209,6 +208,7 @@ TABLES: dict[str, Table] = dict(
                     "bytes of thinking || answer each token covers; 0: structure, never scored",
                 ),
                 Column("logprobs", FLOATS, "natural-log probabilities; NULL: ids only"),
+                Column("sections", STRING, "covered: thinking+answer, thinking or answer"),
                 Column("n_tokens", INT, "number of tokens"),
                 Column("has_logprobs", BOOL, "whether `logprobs` is there, to ask cheaply"),
                 _RUN,

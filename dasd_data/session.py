@@ -8,6 +8,7 @@ compiled as temporary views, which refuse a COPY in a CTE.
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,10 @@ from dasd_data.errors import (
 from dasd_data.parameters import Parameter, identifier, quote
 from dasd_data.schema import SNAPSHOTS, TABLES
 
-_READ_ONLY = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+_COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_EXPLAIN = re.compile(
+    rf"^{_COMMENT}EXPLAIN{_COMMENT}(?:ANALYZE\b|\([^)]*\))?", re.IGNORECASE | re.DOTALL
+)
 
 
 class Session:
@@ -46,8 +50,7 @@ class Session:
         self.connection = duckdb.connect(":memory:")
         self.values: dict[str, Any] = {}  # parameters that were set, names resolved to ids
         self.filters: dict[str, str] = {}  # required filters, with their current versions
-        self.unresolved: dict[str, str] = {}  # scorers that a query cannot have, and why
-        run = self.connection.execute
+        run = self.execute
         # DuckDB makes this folder when it first spills, and removes it when it closes.
         spill = Path(tempfile.gettempdir()) / f"dasd-{uuid.uuid4().hex}"
         run(f"SET temp_directory={quote(str(spill))}")
@@ -64,7 +67,8 @@ class Session:
         run(f"SET allowed_paths={_texts(everything)}")
         for name in (*TABLES, SNAPSHOTS.name):
             try:
-                run(f"CREATE VIEW {name} AS {_relation(name, files.get(name, []))}")
+                view = _relation(name, files.get(name, []))
+                self.connection.execute(f"CREATE VIEW {name} AS {view}")
             except duckdb.Error as error:
                 raise DamagedFileError(
                     f"a file of table {name} cannot be read ({_first(error)}): restore a backup"
@@ -86,9 +90,7 @@ class Session:
     def set_variables(self, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
         """Set every parameter as a variable, with its declared type."""
         for name, value in values.items():
-            self.connection.execute(
-                f"SET VARIABLE {identifier(name)} = {parameters[name].literal(value)}"
-            )
+            self.execute(f"SET VARIABLE {identifier(name)} = {parameters[name].literal(value)}")
 
     def set_text(self, name: str, value: str | None) -> None:
         """Set a text variable."""
@@ -109,7 +111,6 @@ class Session:
         """Compile one SELECT as the temporary view `name`. Raises DeniedError, UsageError."""
         if self._statement_type(sql) != duckdb.StatementType.SELECT:
             raise DeniedError("a view is one SELECT")
-        self._check_scorers(sql)
         with translated(sql):
             self.connection.execute(
                 f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS {_bare(sql)}"
@@ -121,15 +122,16 @@ class Session:
         Raises DeniedError for anything else, UnknownNameError for an unknown column or table,
         UsageError for other errors in the SQL.
         """
-        kind = self._statement_type(sql)
-        if kind not in _READ_ONLY:
+        explained = _EXPLAIN.sub("", sql, count=1)  # EXPLAIN ANALYZE runs what it explains
+        kind = self._statement_type(explained)
+        if kind != duckdb.StatementType.SELECT:
             raise DeniedError(
                 f"only SELECT, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN may run here, not {kind.name}"
             )
-        self._check_scorers(sql)
+        self._statement_type(sql)
         with translated(sql):
-            if kind == duckdb.StatementType.SELECT and not _is_command(sql):
-                self.connection.execute(f"CREATE OR REPLACE TEMP VIEW _query AS {_bare(sql)}")
+            if not _is_command(explained):
+                self.connection.execute(f"CREATE OR REPLACE TEMP VIEW _query AS {_bare(explained)}")
             return self.connection.sql(sql)
 
     def execute(self, sql: str) -> None:
@@ -146,13 +148,11 @@ class Session:
         """Rows of a statement of our own, as dictionaries."""
         return self.table(sql).to_pylist()
 
-    def _check_scorers(self, sql: str) -> None:
-        if self.unresolved and "sentence_pairs" in sqlfiles.reads(sql):
-            raise UsageError(next(iter(self.unresolved.values())))
-
     def _statement_type(self, sql: str) -> duckdb.StatementType:
         with translated(sql):
             statements = self.connection.extract_statements(sql)
+        if not statements:
+            raise UsageError("there is no statement")
         if len(statements) != 1:
             raise DeniedError(f"one statement at a time: there are {len(statements)}")
         return statements[0].type
@@ -192,7 +192,8 @@ def _unknown_name(message: str) -> UnknownNameError | None:
 
 
 def _first(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]
+    first = str(error).split("\n", 1)[0]
+    return first.removeprefix("Invalid Input Error: ")  # what `error()` says in a view is ours
 
 
 def _bare(sql: str) -> str:

@@ -70,8 +70,19 @@ def base_views() -> tuple[SqlFile, ...]:
 
 def split_views(catalog: Path | None) -> dict[str, SqlFile]:
     """Views that define a split: the shipped ones, then the catalog's own, which shadow them."""
+    return {name: load(path, name) for name, path in view_paths(catalog).items()}
+
+
+def view_paths(catalog: Path | None) -> dict[str, Path]:
+    """Files of the views that define a split, by name."""
     folders = [sql_folder() / "views", *([catalog / "views"] if catalog else [])]
-    return {p.stem: load(p, p.stem) for f in folders for p in sorted(f.glob("*.sql"))}
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.sql"))}
+
+
+def shadows(view: SqlFile) -> bool:
+    """Whether a view takes the place of a shipped one of its name."""
+    shipped = sql_folder() / "views" / f"{view.name}.sql"
+    return shipped.is_file() and shipped != view.path
 
 
 def find_view(name: str, catalog: Path | None) -> SqlFile:
@@ -81,10 +92,10 @@ def find_view(name: str, catalog: Path | None) -> SqlFile:
         if not path.is_file():
             raise ConfigError(f"there is no view file {name}")
         return load(path, path.stem)
-    views = split_views(catalog)
-    if name not in views:
-        raise UnknownNameError("view", name, views, ": `dasd-data views` lists them")
-    return views[name]
+    paths = view_paths(catalog)
+    if name not in paths:
+        raise UnknownNameError("view", name, paths, ": `dasd-data views` lists them")
+    return load(paths[name], name)
 
 
 def report(name: str) -> str:
@@ -115,7 +126,7 @@ def code_version() -> str:
     state = hashlib.sha256()
     sources = [*Path(__file__).parent.glob("*.py"), *sql_folder().rglob("*.sql")]
     for path in sorted(sources, key=lambda p: (p.suffix, p.name)):
-        if "views" not in path.parts:
+        if path.parent != sql_folder() / "views":
             state.update(path.name.encode() + b"\0" + path.read_bytes())
     return state.hexdigest()[:16]
 

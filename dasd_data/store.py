@@ -324,7 +324,8 @@ def _first_of_key(keys: pa.Table) -> np.ndarray:
     """For each row, the number of the first row with the same key, [rows] int64."""
     first: dict[tuple[Any, ...], int] = {}
     columns = [column.to_pylist() for column in keys.columns]
-    return np.array([first.setdefault(k, i) for i, k in enumerate(zip(*columns, strict=True))])
+    rows = [first.setdefault(k, i) for i, k in enumerate(zip(*columns, strict=True))]
+    return np.array(rows, np.int64)
 
 
 def _snapshot(row: Mapping[str, Any]) -> Snapshot:

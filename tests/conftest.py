@@ -122,6 +122,9 @@ def _add(
     for r in responses:
         key = question_id(r.question)
         rows["questions"].append({"question_id": key, "text": r.question, "domain": r.domain})
+        rows["question_sources"].append(
+            {"question_id": key, "source": "made", "row": r.question, "domain": r.domain or ""}
+        )
         rows["responses"].append(
             {
                 "response_id": r.id,

@@ -279,3 +279,71 @@ def test_datasets_reads_a_build_as_it_is(catalog):
     loaded = datasets.load_dataset(str(made.path), split="train", cache_dir=str(made.path.parent))
     assert loaded.num_rows == 3
     assert loaded[0]["messages"][1]["content"] == "<think>\nHm.\n</think>\n\n2"
+
+
+def test_out_never_replaces_a_folder_that_holds_more_than_a_build(catalog, tmp_path):
+    """A project with a manifest.json of its own, or notes beside a build, would be deleted."""
+    other = tmp_path / "dbt"
+    other.mkdir()
+    (other / "manifest.json").write_text('{"metadata": {"dbt": 1}}')
+    with pytest.raises(UsageError, match=r"something else than a build \(manifest.json\)"):
+        build(catalog, "low_t_das", out=other)
+    out = tmp_path / "split"
+    build(catalog, "low_t_das", out=out)
+    (out / "notes.txt").write_text("precious")
+    with pytest.raises(UsageError, match="notes.txt"):
+        build(catalog, "low_t_das", {"beta": 0.3}, out=out)
+    assert (out / "notes.txt").read_text() == "precious"
+
+
+def test_an_interruption_while_a_build_is_replaced_keeps_the_old_one(
+    catalog, tmp_path, monkeypatch
+):
+    """Ctrl-C at the wrong moment would leave neither the old split nor the new."""
+    import os
+
+    out = tmp_path / "split"
+    first = build(catalog, "low_t_das", out=out)
+    rename, calls = os.rename, []
+
+    def interrupted(source, target):
+        calls.append(target)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(catalog, "low_t_das", {"budget": {"code": 0}}, out=out)
+    monkeypatch.undo()
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["build_id"] == first.build_id
+    assert list(out.parent.glob(".split*")) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("SELECT response_id, 1 AS completion FROM responses", "leave it out"),
+        ("SELECT response_id, answer::INT AS n FROM responses", "Could not convert"),
+    ],
+)
+def test_a_view_that_fails_says_why(catalog, tmp_path, sql, problem):
+    """A view's error would be a stack trace, or two columns of one name."""
+    from dasd_data.errors import DasdError
+
+    view = tmp_path / "mine.sql"
+    view.write_text(sql)
+    with pytest.raises(DasdError, match=problem):
+        build(catalog, str(view))
+
+
+def test_what_the_card_says_is_part_of_the_build(catalog, tmp_path):
+    """A renamed Hub configuration would keep the old card."""
+    view = tmp_path / "mine.sql"
+    builds = []
+    for name in ("one", "two"):
+        view.write_text(f'/*\nconfig = "{name}"\n*/\nSELECT response_id FROM responses')
+        builds.append(build(catalog, str(view)))
+    assert builds[0].build_id != builds[1].build_id
+    assert "config_name: two" in (builds[1].path / "README.md").read_text()

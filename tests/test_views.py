@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import duckdb
 import pytest
 
-from dasd_data.errors import ConfigError, UnknownNameError, UsageError
+from dasd_data.errors import ConfigError, UnknownNameError
 
 SURE, LOW = 0.9, 0.5  # the teacher's p and the student's: a Teacher sentence
 
@@ -387,7 +388,7 @@ def test_an_ambiguous_scorer_is_an_error_that_lists_the_candidates(made, respons
     second = {"scorer_id": "id-of-second", "name": "teacher", "model": "other"}
     append(catalog, "scorers", [second])
     with pytest.raises(
-        UsageError, match="2 scorers are meant by 'teacher': id-of-second.*id-of-teache"
+        duckdb.Error, match="2 scorers are meant by 'teacher': id-of-second.*id-of-teache"
     ):
         catalog.refresh().sql("SELECT label FROM sentence_pairs").fetchall()
     query = "SELECT label FROM sentence_pairs"

@@ -48,7 +48,7 @@ ENGINES = ("transformers",)
 @click.option("--batch-tokens", type=int, help="Tokens of a batch; 4,096 on a CPU, else 16,384.")
 @click.option("--where", metavar="SQL", help="Condition on `candidates`: which responses.")
 @click.option("--all", "everything", is_flag=True, help="Score what the filters dropped, too.")
-@click.option("--dry-run", is_flag=True, help="Print tokens and hours, at a measured rate.")
+@click.option("--dry-run", is_flag=True, help="Print tokens and hours, write nothing.")
 @catalog_option
 @json_option
 def command(dry_run: bool, catalog: str | None, as_json: bool, **options: Any) -> None:

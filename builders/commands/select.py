@@ -75,7 +75,9 @@ def command(paths: tuple[str, ...], out: Path, as_json: bool, **options: Any) ->
         return bars[-1].update
 
     try:
-        done = select(catalog, paths, context, scorers, settings, out, progress)
+        done = select(
+            catalog, paths, context, scorers, settings, out, progress, mix=bool(options["catalog"])
+        )
     finally:
         for bar in bars:
             bar.__exit__(None, None, None)
@@ -98,7 +100,7 @@ def command(paths: tuple[str, ...], out: Path, as_json: bool, **options: Any) ->
     note(
         f'  dasd-data sql --catalog {catalog.path} "SELECT question_id, response_id, '
         "teacher_count, n_sentences, round(mean_difference, 3) AS difference FROM candidates "
-        'ORDER BY question_id, teacher_count DESC"'
+        f'ORDER BY question_id, teacher_count DESC" {_scorers_of(done.build.manifest)}'
     )
 
 
@@ -112,6 +114,11 @@ def examples(catalog: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = session.rows(sqlfiles.report("explain"))
     session.close()
     return rows
+
+
+def _scorers_of(manifest: dict[str, Any]) -> str:
+    """The scorers of a build as settings: others may go by the same names."""
+    return " ".join(f"--set {n}={s['scorer_id'][:12]}" for n, s in manifest["scorers"].items())
 
 
 def _prepare(out: Path, options: dict[str, Any]) -> Any:

@@ -39,21 +39,25 @@ def configured(
     for name in only or FILTERS:
         config = dict(settings.get(name, {}))
         if name == "length" and "tokenizer" not in config:
-            config["tokenizer"] = tokenizer or _students_tokenizer(catalog)
+            config["tokenizer"] = tokenizer or students_tokenizer(catalog)
+            if config["tokenizer"] is None:
+                raise UsageError(
+                    "the length filter counts with the student's tokenizer, and none is known: "
+                    'pass --tokenizer PATH_OR_ID, set [filters] length = { tokenizer = "…" } in '
+                    "dasd.toml, or run `dasd-data score --model … --name student`, which filters "
+                    "first"
+                )
         made.append(make(name, config))
     return made
 
 
-def _students_tokenizer(catalog: Catalog) -> str:
+def students_tokenizer(catalog: Catalog) -> str | None:
+    """Where the tokenizer of the scorer named student is, if there is one."""
     target = catalog.config.scorers.get("student", "student")
     for row in catalog.scorers():
         if row["tokenizer_path"] and target in {row["name"], row["model"], row["scorer_id"]}:
             return str(row["tokenizer_path"])
-    raise UsageError(
-        "the length filter counts with the student's tokenizer, and none is known: pass "
-        '--tokenizer PATH_OR_ID, set [filters] length = { tokenizer = "…" } in dasd.toml, '
-        "or run `dasd-data score --model … --name student`, which filters first"
-    )
+    return None
 
 
 def filter_missing(
@@ -68,6 +72,8 @@ def filter_missing(
     segment_missing(catalog)
     counts: Counter[str] = Counter()
     chosen = {f.name: f for f in filters}
+    if not chosen:
+        return counts
     session = catalog.session()
     session.execute(_missing_sql(chosen))
     total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]

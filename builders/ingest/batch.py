@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,65 +11,74 @@ import pyarrow as pa
 
 from builders.records import Logprobs, Question, Record, Response, Scorer, TokenScores
 from builders.run import to_table
+from dasd_data.errors import RowError
 from dasd_data.keys import digest, question_id
 
-_UUID_LENGTH = 36
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+Place = tuple[str, int]  # file and line
 
 
 @dataclass
 class Batch:
-    """Rows that wait for their commit. `size` estimates bytes, `origin` is file and line by id."""
+    """Rows that wait for their commit. `size` estimates their bytes.
+
+    `places` has the file and line of every row of a table; `owners` has, for every row of tokens,
+    the number of its row of responses, None for log-probs that came apart.
+    """
 
     run_id: str
     tokenizer_path: str | None = None
     size: int = 0
-    origin: dict[str, tuple[str, int]] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    places: dict[str, list[Place]] = field(default_factory=dict)
+    owners: list[int | None] = field(default_factory=list)
 
-    def add(self, record: Record, file: str, line: int) -> None:
-        """Add one record read from a line of a file."""
+    def add(self, record: Record, place: Place) -> None:
+        """Add one record. Raises RowError where its log-probs cannot be joined to a response."""
         if isinstance(record, Question):
-            self._question(record, file, line)
+            self._question(record, place)
         elif isinstance(record, Response):
-            self._response(record, file, line)
+            self._response(record, place)
         else:
-            self._logprobs(record, file, line)
+            self._logprobs(record, place)
 
-    def refuse(self, file: str, line: int, reason: str, raw: bytes | None) -> None:
+    def refuse(self, place: Place, reason: str, raw: bytes | None = None) -> None:
         """Add a quarantined row."""
         text = (raw or b"").decode("utf-8", "replace").replace("\0", "\ufffd")
-        row = {"file": file, "line": line, "reason": reason, "raw": text, "run_id": self.run_id}
-        self._put("quarantine", row)
+        row = {"file": place[0], "line": place[1], "reason": reason, "raw": text}
+        self._put("quarantine", {**row, "run_id": self.run_id}, place)
         self.size += len(text)
 
     def tables(self) -> dict[str, pa.Table]:
         """The rows as Arrow tables by name."""
         return {name: to_table(name, rows) for name, rows in self.rows.items()}
 
-    def _put(self, table: str, row: dict[str, Any]) -> None:
+    def _put(self, table: str, row: dict[str, Any], place: Place) -> None:
         self.rows.setdefault(table, []).append(row)
+        self.places.setdefault(table, []).append(place)
 
-    def _question(self, question: Question, file: str, line: int) -> str:
-        key = question_id(question.text)
-        shared = {"domain": question.domain, "reference_answer": question.reference_answer}
-        self._put("questions", {"question_id": key, "text": question.text, **shared})
+    def _question(self, question: Question, place: Place) -> str:
+        key = question_id(question.text, question.meta.get("system"))
+        first = {"domain": question.domain, "reference_answer": question.reference_answer}
+        self._put("questions", {"question_id": key, "text": question.text, **first}, place)
+        meta = json.dumps(question.meta, sort_keys=True, ensure_ascii=False, default=str)
         source = {
             "question_id": key,
             "source": question.source or "",
-            "row": question.row or str(line),
-            **shared,
+            "row": question.row or str(place[1]),
+            "domain": question.domain or "",
+            "reference_answer": question.reference_answer,
             "license": question.license,
-            "meta": json.dumps(question.meta, sort_keys=True, ensure_ascii=False, default=str),
+            "meta": meta,
         }
-        self._put("question_sources", source)
-        self.origin.setdefault(key, (file, line))
-        self.size += len(question.text) + len(str(source["meta"]))
+        self._put("question_sources", source, place)
+        self.size += len(question.text) + len(meta)
         return key
 
-    def _response(self, response: Response, file: str, line: int) -> None:
-        question = self._question(response.question, file, line)
+    def _response(self, response: Response, place: Place) -> None:
+        question = self._question(response.question, place)
         key = response_id(response, question)
-        self.origin.setdefault(key, (file, line))
         row = {
             "response_id": key,
             "question_id": question,
@@ -77,8 +87,8 @@ class Batch:
             "policy": response.policy,
             "model": response.model,
             "revision": response.revision,
-            "temperature": response.temperature,
-            "top_p": response.top_p,
+            "temperature": _decimal(response.temperature),
+            "top_p": _decimal(response.top_p),
             "max_tokens": response.max_tokens,
             "seed": response.seed,
             "sample_index": response.sample_index,
@@ -86,27 +96,28 @@ class Batch:
             "answer": response.answer,
             "finish_reason": response.finish_reason,
         }
-        self._put("responses", row)
+        self._put("responses", row, place)
         self.size += len(response.thinking or "") + len(response.answer)
         for tokens in response.tokens:
-            self._tokens(key, tokens)
+            self._tokens(key, tokens, place, len(self.rows["responses"]) - 1)
 
-    def _logprobs(self, record: Logprobs, file: str, line: int) -> None:
-        key = keyed_response_id(record.key, "")
-        self.origin.setdefault(key, (file, line))
-        self._tokens(key, record.tokens)
+    def _logprobs(self, record: Logprobs, place: Place) -> None:
+        if not _UUID.fullmatch(record.key):
+            raise RowError(
+                f"log-probs that come apart from their response are joined to it by a uuid, and "
+                f"{record.key!r} is none: put them into the rows of the responses"
+            )
+        self._tokens(keyed_response_id(record.key, "", ""), record.tokens, place, None)
 
-    def _tokens(self, response: str, tokens: TokenScores) -> None:
+    def _tokens(self, response: str, tokens: TokenScores, place: Place, owner: int | None) -> None:
         scorer = scorer_id(tokens.scorer)
-        self._put(
-            "scorers",
-            {
-                "scorer_id": scorer,
-                "name": tokens.name,
-                "tokenizer_path": self.tokenizer_path,
-                **asdict(tokens.scorer),
-            },
-        )
+        of_scorer = {
+            "scorer_id": scorer,
+            "name": tokens.name,
+            "tokenizer_path": self.tokenizer_path,
+            **scorer_fields(tokens.scorer),
+        }
+        self._put("scorers", of_scorer, place)
         row = {
             "response_id": response,
             "scorer_id": scorer,
@@ -114,39 +125,58 @@ class Batch:
             "prompt_ids": tokens.prompt_ids,
             "token_bytes": tokens.token_bytes,
             "logprobs": tokens.logprobs,
+            "sections": tokens.scorer.sections,
             "n_tokens": len(tokens.token_bytes),
             "has_logprobs": tokens.logprobs is not None,
             "run_id": self.run_id,
         }
-        self._put("tokens", row)
+        self._put("tokens", row, place)
+        self.owners.append(owner)
         self.size += 12 * len(tokens.token_bytes)
 
 
+def scorer_fields(scorer: Scorer) -> dict[str, Any]:
+    """What makes a scorer: all its fields but `sections`, which a cut response may lack."""
+    return {name: value for name, value in asdict(scorer).items() if name != "sections"}
+
+
 def scorer_id(scorer: Scorer) -> str:
-    """Id of a scoring context: a hash of all its fields."""
-    return digest("scorer", asdict(scorer))
+    """Id of a scoring context: a hash of what makes it."""
+    return digest("scorer", scorer_fields(scorer))
 
 
-def keyed_response_id(key: str, source: str) -> str:
-    """Id of a response that its source names by a key; a uuid needs no source to be unique."""
-    return digest("imported", key) if len(key) == _UUID_LENGTH else digest("imported", source, key)
+def keyed_response_id(key: str, source: str, question: str) -> str:
+    """Id of a response that its source names by a key; a uuid is unique by itself."""
+    return (
+        digest("imported", key) if _UUID.fullmatch(key) else digest("keyed", source, question, key)
+    )
 
 
 def response_id(response: Response, question: str) -> str:
-    """Id of an imported response: of the source's key, else of question, model and text.
+    """Id of an imported response: of the source's key, else of question, settings and text.
 
-    Sampling settings are part of the latter: the same text at two temperatures is two samples.
+    Settings are part of the latter: the same text at two temperatures, or drawn twice, is two
+    samples.
     """
     if response.key:
-        return keyed_response_id(response.key, response.question.source or "")
+        return keyed_response_id(response.key, response.question.source or "", question)
     return digest(
         "imported",
         question,
         response.policy,
         response.model,
         response.revision,
-        response.temperature,
-        response.top_p,
+        _decimal(response.temperature),
+        _decimal(response.top_p),
+        response.max_tokens,
+        response.seed,
+        response.sample_index,
         response.thinking,
         response.answer,
+        response.finish_reason,
     )
+
+
+def _decimal(value: float | None) -> float | None:
+    """A setting as it was written: 0.6, also where a 32-bit column made it 0.60000002."""
+    return None if value is None else round(value, 6)

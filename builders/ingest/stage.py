@@ -9,18 +9,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from builders import read, shapes
-from builders.ingest.batch import Batch
-from builders.run import Run, reason
+from builders.ingest.batch import Batch, Place
+from builders.run import Run, reason, to_table
 from builders.segment import SEGMENTER
 from builders.segment.derive import TableOf, score_rows, sentence_rows
-from builders.segment.stage import failures, segment_missing, token_tables
+from builders.segment.stage import segment_missing, token_tables
+from builders.tokens.table import TokenTable
 from dasd_data.catalog import Catalog
-from dasd_data.errors import DataError, RowError
-from dasd_data.store import Appended
+from dasd_data.errors import DasdError, DataError, RowError
 
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
 OTHER_CONTENT = "a row with the same key and other content is there already"
@@ -29,9 +30,11 @@ OTHER_CONTENT = "a row with the same key and other content is there already"
 class Ingest:
     """One ingest run: reads inputs, fills batches, commits them by size and by time."""
 
-    def __init__(self, catalog: Catalog, context: shapes.Context, strict: bool, run: Run) -> None:
-        self.context, self.strict, self.run = context, strict, run
-        self.table_of = token_tables(catalog)
+    def __init__(
+        self, catalog: Catalog, context: shapes.Context, strict: bool, run: Run, seen: set[str]
+    ) -> None:
+        self.context, self.strict, self.run, self.seen = context, strict, run, seen
+        self._known_tables = token_tables(catalog)
         self._start()
 
     def file(self, path: Path, progress: Callable[[int], None]) -> None:
@@ -40,17 +43,15 @@ class Ingest:
         shape: shapes.Shape | None = None
         for row in read.read(path, on_bytes=progress):
             self.run.counts["rows"] += 1
+            place = (row.file, row.line)
             try:
                 if row.value is None:
                     raise RowError(row.error or "unreadable")
                 shape = shape or shapes.detect(row.value, context)
                 for record in shape.parse(row.value, context, row.line):
-                    self.batch.add(record, row.file, row.line)
+                    self.batch.add(record, place)
             except RowError as error:
-                if self.strict:
-                    raise DataError(f"{row.file}:{row.line}: {error}") from None
-                self.run.counts["refused"] += 1
-                self.batch.refuse(row.file, row.line, reason(error), row.excerpt())
+                self._refuse(place, reason(error), row.excerpt())
             if self.batch.size >= BATCH_BYTES or time.monotonic() >= self.deadline:
                 self.commit()
 
@@ -58,59 +59,53 @@ class Ingest:
         """Commit the batch, with the sentences and sums of its responses."""
         tables = self.batch.tables()
         self._drop_conflicts(tables)
-        for name, table in _derived(tables, self.run, self.table_of).items():
+        for name, table in _derived(tables, self.run, self._table_of).items():
             tables[name] = table
         done = self.run.append(tables)
-        self._refuse_conflicts(done)
+        if "responses" in tables:
+            self.seen.update(tables["responses"]["response_id"].to_pylist())
         for name in ("questions", "responses", "tokens"):
             if name in done:
                 self.run.counts[f"same {name}"] += done[name].same
                 self.run.counts[f"repeated {name}"] += done[name].repeated
         self._start()
 
-    def _refuse_conflicts(self, done: Mapping[str, Appended]) -> None:
-        """Quarantine rows that the store refused: their key is there with other content."""
-        self.batch.rows.clear()
-        for name, result in done.items():
-            if result.conflicts is None or name in ("sentences", "quarantine"):
-                continue  # sentences follow from responses, which are told themselves
-            key = "response_id" if "response_id" in result.conflicts.column_names else "question_id"
-            if key not in result.conflicts.column_names:
-                continue
-            for row in result.conflicts.to_pylist():
-                file, line = self.batch.origin.get(row[key], ("", 0))
-                self.run.counts["refused"] += 1
-                self.batch.refuse(file, line, f"{name}: {OTHER_CONTENT} ({row[key]})", None)
-        if self.batch.rows:
-            self.run.append(self.batch.tables())
-
     def _start(self) -> None:
         self.batch = Batch(self.run.run_id, self.context.tokenizer)
         self.deadline = time.monotonic() + BATCH_SECONDS
 
+    def _table_of(self, scorer: str) -> TokenTable | None:
+        """Token table of a scorer: as recorded, or, for one new in this run, as it was given."""
+        if self.context.tokenizer:
+            return TokenTable.load(self.context.tokenizer)
+        return self._known_tables(scorer)
+
+    def _refuse(self, place: Place, why: str, raw: bytes | None = None) -> None:
+        if self.strict:
+            raise DataError(f"{place[0]}:{place[1]}: {why}")
+        self.run.counts["refused"] += 1
+        self.batch.refuse(place, why, raw)
+
     def _drop_conflicts(self, tables: dict[str, pa.Table]) -> None:
-        """Take rows whose key is there with other content, and their tokens, into quarantine."""
-        for name in ("responses", "tokens"):
+        """Quarantine rows whose key is there, or came before, with other content.
+
+        The tokens of a refused response go with it, whatever their own key: they are of its text.
+        """
+        gone: set[int] = set()
+        for name in ("question_sources", "responses", "tokens"):
             if name not in tables:
                 continue
-            rows = tables[name]
-            conflict = self.run.writer.conflicts(name, rows)
-            if not conflict.any():
-                continue
-            bad = set(rows["response_id"].filter(pa.array(conflict)).to_pylist())
-            if self.strict:
-                file, line = self.batch.origin[min(bad)]
-                raise DataError(f"{file}:{line}: {name}: {OTHER_CONTENT}")
-            self.run.counts["refused"] += len(bad)
-            for key in sorted(bad):
-                file, line = self.batch.origin[key]
-                self.batch.refuse(file, line, f"{name}: {OTHER_CONTENT} ({key})", None)
-            keep = pa.array(~conflict)
-            tables[name] = rows.filter(keep)
-            if name == "responses" and "tokens" in tables:
-                mine = pc.is_in(tables["tokens"]["response_id"], pa.array(sorted(bad)))
-                tables["tokens"] = tables["tokens"].filter(pc.invert(mine))
-            tables["quarantine"] = self.batch.tables()["quarantine"]
+            conflict = self.run.writer.conflicts(name, tables[name])
+            for i in conflict.nonzero()[0].tolist():
+                if name != "tokens" or self.batch.owners[i] not in gone:
+                    self._refuse(self.batch.places[name][i], f"{name}: {OTHER_CONTENT}")
+                if name == "responses":
+                    gone.add(i)
+            if name == "tokens":
+                conflict |= np.array([owner in gone for owner in self.batch.owners], bool)
+            tables[name] = tables[name].filter(pa.array(~conflict))
+        if "quarantine" in self.batch.rows:
+            tables["quarantine"] = to_table("quarantine", self.batch.rows["quarantine"])
 
 
 def ingest(
@@ -120,12 +115,14 @@ def ingest(
     *,
     strict: bool = False,
     progress: Callable[[int], None] = lambda n_bytes: None,
+    seen: set[str] | None = None,
 ) -> Counter[str]:
     """Ingest files, folders, globs and saved data sets. What is there already is not added again.
 
     A row that cannot be taken goes to `quarantine` with file, line and reason; with `strict` it
     raises DataError instead. `progress` is told how many more bytes were read. Sentences and
-    their sums are made on the way. Returns counts by name.
+    their sums are made on the way. Ids of the responses read are added to `seen`. Returns counts
+    by name.
     """
     inputs = read.expand(paths)
     configuration = {
@@ -134,12 +131,13 @@ def ingest(
         "segmenter": SEGMENTER,
     }
     with Run(catalog.store, "ingest", configuration) as run:
-        stage = Ingest(catalog, context, strict, run)
+        stage = Ingest(catalog, context, strict, run, seen if seen is not None else set())
         try:
             for path in inputs:
                 stage.file(path, progress)
-        except KeyboardInterrupt:
-            stage.commit()
+        except (KeyboardInterrupt, DasdError):
+            if not strict:
+                stage.commit()  # what was read before stays
             raise
         stage.commit()
     run.counts += segment_missing(catalog)
@@ -168,17 +166,8 @@ def _derived(tables: Mapping[str, pa.Table], run: Run, table_of: TableOf) -> dic
         "segmentation_id", sentences["segmentation_id"]
     )
     mine = _distinct(tokens.filter(pc.is_in(tokens["response_id"], responses["response_id"])), 2)
-    sections = dict(
-        zip(
-            tables["scorers"]["scorer_id"].to_pylist(),
-            tables["scorers"]["sections"].to_pylist(),
-            strict=True,
-        )
-    )
-    scored = score_rows(texts, mine, sections, table_of, run.run_id)
-    derived["sentence_scores"] = scored.rows
-    if scored.failed:
-        derived["attempts"] = failures(scored.failed, run)
+    # What fails here is tried again, and told, by `segment_missing` at the end of the run.
+    derived["sentence_scores"] = score_rows(texts, mine, table_of, run.run_id).rows
     return derived
 
 

@@ -34,12 +34,13 @@ class Encoded(NamedTuple):
     """A request, the bytes of `thinking || answer` in each of its scored tokens, and `control`.
 
     `token_bytes` has one entry per token of `ids[start:]`, 0 for the template's own, and sums to
-    the text; `control` is that of the `Render`.
+    the text; `control` is that of the `Render`, `sections` what the tokens cover.
     """
 
     request: ScoreRequest
     token_bytes: list[int]
     control: tuple[str, ...] = ()
+    sections: str = "thinking+answer"
 
 
 def sampled_requests(rows: Iterable[Mapping[str, Any]]) -> Iterator[Encoded | ScoreResult]:
@@ -54,7 +55,7 @@ def sampled_requests(rows: Iterable[Mapping[str, Any]]) -> Iterator[Encoded | Sc
             yield ScoreResult(key, None, f"{why} for this tokenizer")
             continue
         request = sampled_request(key, row["prompt_ids"], row["token_ids"])
-        yield Encoded(request, row["token_bytes"])
+        yield Encoded(request, row["token_bytes"], sections=row["sections"])
 
 
 def sampled_request(key: str, prompt: Sequence[int], sampled: Sequence[int]) -> ScoreRequest:

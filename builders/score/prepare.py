@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from builders.filters import FILTERS
-from builders.filters.stage import configured, filter_missing
+from builders.filters.stage import configured, students_tokenizer
 from builders.score.encode import Encoded, Stored, sampled_requests, training_requests
 from builders.score.engine import ScoreResult
 from builders.score.render import TrainingContext, load_context
@@ -35,7 +35,9 @@ class Options:
 
 
 def prepare(catalog: Catalog, options: Options) -> ScoreRun:
-    """Load the model; run the required filters first where verdicts are missing.
+    """Load the model; the required filters are to run first where verdicts are missing.
+
+    `length` counts with this model's tokenizer where it is the student, or where none is known.
 
     Raises MissingExtraError, UsageError (no such model, no chat template).
     """
@@ -49,9 +51,12 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
         max_tokens=options.batch_tokens,
     )
     folder = str(engine.folder.absolute())
+    required = [name for name, cls in FILTERS.items() if cls.required]
+    filters = []
     if not options.everything:
-        required = [name for name, cls in FILTERS.items() if cls.required]
-        filter_missing(catalog, configured(catalog, required, folder))
+        students = students_tokenizer(catalog)
+        is_student = options.name == catalog.config.scorers.get("student", "student")
+        filters = configured(catalog, required, folder if is_student else students or folder)
     table = TokenTable.load(folder)
     scorer = replace(engine.describe(), tokenizer=table.name, context=options.context)
     sampled = options.context == "sampled_prompt"
@@ -67,6 +72,7 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
         tokenizer_path=folder,
         where=options.where,
         only_eligible=not options.everything,
+        filters=filters,
         sampled=sampled,
     )
 

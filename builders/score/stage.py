@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from builders.ingest.batch import scorer_id
+import pyarrow.compute as pc
+
+from builders.filters import Filter
+from builders.filters.stage import filter_missing
+from builders.ingest.batch import scorer_fields, scorer_id
 from builders.records import Scorer
 from builders.run import Run, to_table
 from builders.score.encode import Encoded
@@ -57,6 +61,7 @@ class ScoreRun:
     tokenizer_path: str | None = None
     where: str | None = None
     only_eligible: bool = True
+    filters: Sequence[Filter] = ()  # run first where only eligible responses are scored
     sampled: bool = False
 
     @property
@@ -90,9 +95,11 @@ def score(
     finite) is kept in `attempts` with the reason. Returns counts by name.
     """
     segment_missing(catalog)
+    if what.only_eligible:
+        filter_missing(catalog, what.filters)
     session = _missing(catalog, what)
     total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
-    configuration = {**asdict(what.scorer), "name": what.name, "where": what.where}
+    configuration = {**scorer_fields(what.scorer), "name": what.name, "where": what.where}
     with Run(catalog.store, "score", configuration) as run:
         run.append({"scorers": to_table("scorers", [_scorer_row(what)])})
         pending, done = _Pending(), 0
@@ -111,7 +118,7 @@ def score(
 
 def dry_run(catalog: Catalog, what: ScoreRun) -> Estimate:
     """What `score` would do, with the rate measured on a few of the responses; writes nothing."""
-    session = _missing(catalog, what)
+    session = _missing(catalog, what, judged=False)
     total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
     refused = Run(catalog.store, "score", {})
     pending = _Pending()
@@ -121,9 +128,12 @@ def dry_run(catalog: Catalog, what: ScoreRun) -> Estimate:
     return found
 
 
-def _missing(catalog: Catalog, what: ScoreRun) -> Session:
+def _missing(catalog: Catalog, what: ScoreRun, *, judged: bool = True) -> Session:
+    """A session with `_wanted`; without `judged`, responses without a verdict count as eligible."""
     session = catalog.session(settings={"require_scores": False})
     conditions = ["eligible"] if what.only_eligible else ["true"]
+    if not judged:
+        conditions = [f"({conditions[0]} OR response_id NOT IN (SELECT response_id FROM flags))"]
     if what.where:
         session.query(f"SELECT response_id FROM candidates WHERE ({what.where})")  # one condition
         conditions.append(f"({what.where})")
@@ -149,7 +159,7 @@ def _requests(
 def _rows(session: Session, what: ScoreRun, total: int) -> Iterator[dict[str, Any]]:
     columns, join = "", ""
     if what.sampled:
-        columns = ", t.prompt_ids, t.token_ids, t.token_bytes"
+        columns = ", t.prompt_ids, t.token_ids, t.token_bytes, t.sections"
         join = (
             " LEFT JOIN (SELECT t.* FROM tokens AS t INNER JOIN scorers AS c USING (scorer_id)"
             f" WHERE c.tokenizer = {quote(what.scorer.tokenizer or '')}"
@@ -179,6 +189,7 @@ def _take(result: ScoreResult, what: ScoreRun, pending: _Pending, run: Run) -> N
             "prompt_ids": None,
             "token_bytes": encoded.token_bytes,
             "logprobs": result.logprobs,
+            "sections": encoded.sections,
             "n_tokens": len(result.logprobs),
             "has_logprobs": True,
             "run_id": run.run_id,
@@ -207,20 +218,20 @@ def _commit(catalog: Catalog, session: Session, what: ScoreRun, pending: _Pendin
     if not size:
         return 0
     tokens = to_table("tokens", pending.tokens)
-    ids = ", ".join(quote(row["response_id"]) for row in pending.tokens)
-    batches = {"tokens": tokens, "attempts": to_table("attempts", pending.failed)}
-    if ids:
+    done = run.append({"tokens": tokens, "attempts": to_table("attempts", pending.failed)})
+    if "tokens" in done and (others := done["tokens"].conflicts) is not None:
+        # Another process scored these first; sums are of the values that are kept.
+        theirs = pc.is_in(tokens["response_id"], others["response_id"].combine_chunks())
+        tokens = tokens.filter(pc.invert(theirs))
+    if len(tokens):
+        ids = ", ".join(map(quote, tokens["response_id"].to_pylist()))
         texts = session.table(
             "SELECT response_id, thinking, answer, segmentation_id, byte_end"
             " FROM responses INNER JOIN sentences USING (response_id)"
             f" WHERE segmenter = {quote(SEGMENTER)} AND response_id IN ({ids})"
         )
-        sections = {what.scorer_id: what.scorer.sections}
-        scored = score_rows(texts, tokens, sections, lambda scorer: None, run.run_id)
-        batches["sentence_scores"] = scored.rows
-        if scored.failed:
-            run.append({"attempts": failures(scored.failed, run)})
-    run.append(batches)
+        scored = score_rows(texts, tokens, lambda scorer: None, run.run_id)
+        run.append({"sentence_scores": scored.rows, "attempts": failures(scored.failed, run)})
     pending.tokens, pending.failed, pending.since = [], [], time.monotonic()
     return size
 
@@ -230,5 +241,5 @@ def _scorer_row(what: ScoreRun) -> dict[str, Any]:
         "scorer_id": what.scorer_id,
         "name": what.name,
         "tokenizer_path": what.tokenizer_path,
-        **asdict(what.scorer),
+        **scorer_fields(what.scorer),
     }

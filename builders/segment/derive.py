@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from builders.run import to_table
 from builders.segment import SEGMENTER, Sentences, segment
@@ -58,24 +59,27 @@ def segmentation_id(spans: Sentences) -> str:
 def score_rows(
     texts: pa.Table,
     tokens: pa.Table,
-    sections: Mapping[str, str],
     table_of: TableOf,
     run_id: str,
 ) -> Scored:
     """Rows of `sentence_scores` for rows of `tokens` with log-probs.
 
     `texts` has response_id, thinking, answer, segmentation_id and byte_end of every response that
-    `tokens` names; `sections` says what each scorer covers. Tokens that do not tile their text
+    `tokens` names. Tokens that do not tile the sections that they cover
     (published log-probs, kept as they came) are fitted to it with the scorer's token table.
     """
     place = {key: i for i, key in enumerate(texts["response_id"].to_pylist())}
     scored = Scored(to_table("sentence_scores", []))
     parts = [scored.rows]
-    for scorer in sorted(set(tokens["scorer_id"].to_pylist())):
-        mine = tokens.filter(pa.compute.equal(tokens["scorer_id"], scorer)).combine_chunks()
+    pairs = zip(tokens["scorer_id"].to_pylist(), tokens["sections"].to_pylist(), strict=True)
+    for scorer, sections in sorted(set(pairs)):
+        same = pc.and_(
+            pc.equal(tokens["scorer_id"], scorer), pc.equal(tokens["sections"], sections)
+        )
+        mine = tokens.filter(same).combine_chunks()
         text = texts.take([place[key] for key in mine["response_id"].to_pylist()])
         for rows, texts_of, covered in _attempts(
-            mine, text.combine_chunks(), sections[scorer], partial(table_of, scorer), scored
+            mine, text.combine_chunks(), sections, partial(table_of, scorer), scored
         ):
             sums = _sums(rows, texts_of, covered)
             parts.append(_rows(rows, texts_of, sums, run_id))

@@ -77,7 +77,6 @@ def _sentences(catalog: Catalog, session: Session, run: Run, total: int) -> Iter
 
 
 def _scores(catalog: Catalog, session: Session, run: Run, total: int) -> Iterator[int]:
-    sections = {row["scorer_id"]: row["sections"] for row in catalog.scorers()}
     table_of = token_tables(catalog)
     for start in range(0, total, SCORE_ROWS):
         chunk = f"n BETWEEN {start + 1} AND {start + SCORE_ROWS}"
@@ -88,10 +87,11 @@ def _scores(catalog: Catalog, session: Session, run: Run, total: int) -> Iterato
             f" AND response_id IN (SELECT response_id FROM _wanted WHERE {chunk})"
         )
         tokens = session.table(
-            "SELECT t.response_id, t.scorer_id, token_ids, token_bytes, logprobs FROM tokens AS t"
-            f" INNER JOIN _wanted AS w USING (response_id, scorer_id) WHERE {chunk}"
+            "SELECT t.response_id, t.scorer_id, sections, token_ids, token_bytes, logprobs"
+            " FROM tokens AS t INNER JOIN _wanted AS w USING (response_id, scorer_id)"
+            f" WHERE {chunk}"
         )
-        scored = score_rows(texts, tokens, sections, table_of, run.run_id)
+        scored = score_rows(texts, tokens, table_of, run.run_id)
         run.append({"sentence_scores": scored.rows, "attempts": failures(scored.failed, run)})
         yield len(tokens)
 

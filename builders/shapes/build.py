@@ -31,7 +31,8 @@ Fields = Mapping[str, Any]
 COMMON = {
     "domain": ("domain",),
     "reference_answer": ("reference_answer", "ground_truth", "expected_answer"),
-    "key": ("uuid", "id", "key", "custom_id"),
+    "key": ("uuid", "response_id"),  # names the response; the others label its question's row
+    "row": ("id", "key", "custom_id"),
     "license": ("license",),
     "thinking": ("thinking", "reasoning", "reasoning_content"),
     "finish_reason": ("finish_reason",),
@@ -71,7 +72,7 @@ def question(
         domain=domain_of(fields.get("domain"), context),
         reference_answer=label(fields, "reference_answer"),
         source=context.source,
-        row=label(fields, "key") or str(rownum),
+        row=label(fields, "key") or label(fields, "row") or str(rownum),
         license=context.license or optional_text(fields, "license"),
         meta={k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in (meta or {}).items()},
     )

@@ -81,7 +81,7 @@ def _settings(row: Row, request: dict[str, Any], body: dict[str, Any]) -> dict[s
     for column in ("reasoning", "thinking", "logprobs", "token_ids", "sample_index"):
         fields.pop(column, None)  # the choices have their own
     fields["model"] = label(body, "model") or label(request, "model")
-    fields["key"] = label(row, "custom_id", "uuid", "key") or label(body, "id")
+    fields["key"] = label(row, "uuid") or label(body, "id")
     return fields
 
 

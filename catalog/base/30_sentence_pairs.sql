@@ -28,11 +28,11 @@ WITH unnested AS (
     INNER JOIN sentence_scores AS t
         ON n.response_id = t.response_id
         AND n.segmentation_id = t.segmentation_id
-        AND t.scorer_id = coalesce(getvariable('teacher'), error('no scorer is set as teacher'))
+        AND t.scorer_id = coalesce(getvariable('teacher'), error(getvariable('teacher_error')))
     INNER JOIN sentence_scores AS s
         ON n.response_id = s.response_id
         AND n.segmentation_id = s.segmentation_id
-        AND s.scorer_id = coalesce(getvariable('student'), error('no scorer is set as student'))
+        AND s.scorer_id = coalesce(getvariable('student'), error(getvariable('student_error')))
     LEFT JOIN sentence_scores AS d
         ON n.response_id = d.response_id
         AND n.segmentation_id = d.segmentation_id

@@ -6,7 +6,7 @@ temperature = { type = "number", minimum = 0, help = "sampling temperature of th
 model = { type = "text", help = "model that sampled the candidates; empty: any" }
 rank_by = { type = "choice", choices = ["teacher_count", "teacher_count_resid", "teacher_share", "mean_difference", "length", "student_probability", "random"], default = "teacher_count", help = "score that ranks candidates, highest first" }
 require_scores = { type = "boolean", default = true, help = "choose only from responses that both models scored, so that RS and DAS see the same pool" }
-filter_after = { type = "boolean", default = false, help = "the paper's order: select first, filter what was selected" }
+filter_after = { type = "boolean", default = false, help = "the paper's order: select first, filter what was selected; RS and DAS may then end with other questions" }
 seed = { type = "integer", default = 42, help = "seed of random choices and of the order of questions" }
 */
 SELECT

@@ -40,8 +40,11 @@ def build(
     """
     import dasd_data
     from dasd_data import build as builds
+    from dasd_data import sqlfiles
 
     found = dasd_data.open(catalog)
+    if sqlfiles.shadows(file := found.find_view(view)):
+        note(f"{file.path} takes the place of the shipped view {view}")
     with Progress(f"build {view}") as progress:
         made = builds.build(
             found, view, settings, out=out, dry_run=dry_run, progress=progress.update

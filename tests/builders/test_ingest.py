@@ -70,7 +70,7 @@ def test_strict_stops_at_the_first_bad_row_with_its_place(catalog, jsonl, chat, 
 
 def test_the_same_key_with_another_text_is_quarantined(catalog, jsonl, context):
     """A regenerated answer under an old id would be skipped in silence."""
-    row = {"id": "k1", "prompt": "Q?", "completion": "A."}
+    row = {"uuid": "k1", "prompt": "Q?", "completion": "A."}
     ingest(catalog, [str(jsonl([row]))], context())
     counts = ingest(catalog, [str(jsonl([{**row, "completion": "Other."}]))], context())
     assert (counts["responses"], counts["refused"]) == (0, 1)
@@ -189,13 +189,111 @@ def test_gzip_and_json_numbers_survive(catalog, chat, context, tmp_path):
     assert values(catalog, "SELECT answer FROM responses") == [("Ä😀.",)]
 
 
-def test_a_question_told_differently_by_its_own_source_is_quarantined(catalog, jsonl, context):
-    """A corrected licence or domain would be dropped without a word."""
+def test_a_domain_given_later_counts(catalog, jsonl, context):
+    """A forgotten `--domain` could not be made up for."""
     path = jsonl([{"prompt": "Q?", "completion": "A."}])
-    ingest(catalog, [str(path)], context(domain="math"))
+    ingest(catalog, [str(path)], context())
+    assert values(catalog, "SELECT domain FROM question_domains") == [(None,)]
     counts = ingest(catalog, [str(path)], context(domain="code"))
-    assert counts["refused"] == 1
-    ((reason, line),) = values(catalog, "SELECT reason, line FROM quarantine")
-    assert reason.startswith("question_sources: a row with the same key and other content")
-    assert line == 1
-    assert values(catalog, "SELECT domain FROM question_domains") == [("math",)]
+    assert (counts["refused"], counts["same responses"]) == (0, 1)
+    assert values(catalog, "SELECT domain FROM question_domains") == [("code",)]
+
+
+def test_the_order_of_files_does_not_decide_a_domain(jsonl, context, tmp_path):
+    """The same data would make another split after a rebuild."""
+    row = {"prompt": "Q?", "completion": "A."}
+    files = [
+        str(jsonl([{**row, "domain": "science"}], "a.jsonl")),
+        str(jsonl([{**row, "domain": "math"}], "b.jsonl")),
+    ]
+    domains = []
+    for name, order in (("one", files), ("two", files[::-1])):
+        other = dasd_data.create(tmp_path / f"{name}.catalog", settings=False)
+        for path in order:
+            ingest(other, [path], context())
+        domains += values(other, "SELECT domain FROM question_domains")
+    assert domains == [("science",), ("science",)]
+
+
+def test_rows_that_share_a_questions_id_are_responses_of_their_own(catalog, jsonl, context):
+    """One row a completion, with the question's id: all but one would be refused."""
+    rows = [
+        {"id": "q1", "prompt": "2+2?", "completion": "4 it is."},
+        {"id": "q1", "prompt": "2+2?", "completion": "Four."},
+        {"id": "q1", "prompt": "2+2?", "completion": "Four.", "temperature": 1.0},
+    ]
+    counts = ingest(catalog, [str(jsonl(rows))], context())
+    assert (counts["responses"], counts["refused"]) == (3, 0)
+
+
+def test_files_of_one_name_in_two_folders_do_not_collide(catalog, context, tmp_path):
+    """`run1/train.jsonl` and `run2/train.jsonl` number their rows alike."""
+    for n, question in enumerate(("2+2?", "Capital of France?")):
+        folder = tmp_path / f"run{n}"
+        folder.mkdir()
+        row = {"uuid": "1", "prompt": question, "completion": "A."}
+        (folder / "train.jsonl").write_text(json.dumps(row))
+    counts = ingest(catalog, [str(tmp_path / "run0"), str(tmp_path / "run1")], context())
+    assert (counts["responses"], counts["refused"]) == (2, 0)
+
+
+def test_a_refused_response_takes_its_own_tokens_only(catalog, jsonl, chat, context):
+    """The good row would lose its log-probs, or get those of the other text."""
+    good, bad = chat("Q?", "Good."), chat("Q?", "Bad text.")
+    for row in (good, bad):
+        row["uuid"] = "k1"
+    counts = ingest(catalog, [str(jsonl([good, bad]))], context())
+    assert (counts["responses"], counts["refused"]) == (1, 1)
+    assert values(catalog, "SELECT line, reason FROM quarantine") == [
+        (2, "responses: a row with the same key and other content is there already")
+    ]
+    query = (
+        "SELECT answer, sum(n_tokens) FROM sentences_flat JOIN responses USING (response_id)"
+        " GROUP BY ALL"
+    )
+    assert values(catalog, query) == [("Good.", 5)]
+    again = ingest(catalog, [str(jsonl([bad]))], context())
+    assert (again["responses"], again["tokens"], again["refused"]) == (0, 0, 1)
+
+
+def test_log_probs_that_nothing_joins_are_refused(catalog, jsonl, context, byte_tokenizer):
+    """They would lie in the catalog for ever, and nothing would say so."""
+    row = {"r": "r-1", "ids": [65], "lp": [-0.5]}
+    mapping = {"key": "r", "token_ids": "ids", "logprobs": "lp"}
+    given = context(mapping=mapping, as_kind="logprobs", tokenizer=byte_tokenizer)
+    counts = ingest(catalog, [str(jsonl([row]))], given)
+    assert (counts["tokens"], counts["refused"]) == (0, 1)
+    ((why,),) = values(catalog, "SELECT reason FROM quarantine")
+    assert "joined to it by a uuid, and 'r-1' is none" in why
+
+
+def test_temperatures_of_32_bit_columns_are_the_ones_that_were_meant(catalog, context, tmp_path):
+    """0.6 written as a 32-bit float would match no view."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"prompt": ["Q?"], "completion": ["A."]}
+    table = pa.table({**columns, "temperature": pa.array([0.6], pa.float32())})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    ingest(catalog, [str(tmp_path / "rows.parquet")], context())
+    assert values(catalog, "SELECT temperature = 0.6 FROM responses") == [(True,)]
+
+
+def test_what_was_read_before_an_error_stays(catalog, jsonl, context):
+    """A missing flag for the second file would lose the first one."""
+    from dasd_data.errors import UsageError
+
+    first = jsonl([{"prompt": "Q?", "completion": "A."}], "a.jsonl")
+    second = jsonl([{"prompt": "R?", "completion": "B.", "token_ids": [1]}], "b.jsonl")
+    with pytest.raises(UsageError, match="--tokenizer"):
+        ingest(catalog, [str(first), str(second)], context())
+    assert values(catalog, "SELECT answer FROM responses") == [("A.",)]
+
+
+def test_cut_and_whole_responses_share_a_scorer(catalog, jsonl, chat, context):
+    """One cut response would make `teacher` ambiguous for the whole file."""
+    whole = chat("Q?", "<think>\nHm.\n</think>\n\nYes.")
+    cut = chat("R?", "Yes.")
+    ingest(catalog, [str(jsonl([whole, cut]))], context())
+    assert values(catalog, "SELECT count(DISTINCT scorer_id) FROM scorers") == [(1,)]
+    assert values(catalog, "SELECT count(*) FROM sentence_scores") == [(2,)]

@@ -100,3 +100,26 @@ def test_mistakes_are_told_before_anything_is_scored(candidates, arguments, mess
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not Path("out.jsonl").exists()
+
+
+def test_candidates_of_another_file_are_not_mixed_in(candidates, tmp_path):
+    """The file would be no function of its input."""
+    given = (*PAIR, "--out", "out.jsonl")
+    assert select(candidates, *given).returncode == 0
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({"prompt": "1+1?", "completions": ["2 it is.", "3 it is."]}))
+    done = select(other, *given)
+    assert done.returncode == 2
+    assert "holds candidates of other inputs too" in done.stderr
+    assert len(read("out.jsonl")) == 6
+
+
+def test_scoring_a_teacher_does_not_change_what_is_eligible(candidates, tmp_path):
+    """Lengths would be judged under the teacher's tokenizer because it was scored last."""
+    assert select(candidates, *PAIR, "--out", "out.jsonl").returncode == 0
+
+    import dasd_data
+
+    catalog = dasd_data.open("out.catalog")
+    found = catalog.sql("SELECT DISTINCT version FROM flags WHERE filter = 'length'").fetchall()
+    assert found == [(catalog.filter_versions()["length"],)]

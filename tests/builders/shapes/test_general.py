@@ -49,7 +49,7 @@ def test_columns_beside_the_text(parse: Any) -> None:
     }  # fmt: skip
     assert parse(row, "pairs") == [
         Response(
-            Question("Q", "instruction_following", "12", "set", "r1", "mit"), "A", key="r1",
+            Question("Q", "instruction_following", "12", "set", "r1", "mit"), "A",
             model="m", temperature=0.6, top_p=0.95, max_tokens=512, seed=7, finish_reason="length",
         )
     ]  # fmt: skip
@@ -84,7 +84,7 @@ def test_several_responses(parse: Any) -> None:
     first, second = parse(row, "pairs")
     assert (first.thinking, first.answer, first.model) == ("2 + 2 = 4", "4", "m")
     assert (second.thinking, second.answer, second.model) == (None, "5", "n")
-    assert [(r.sample_index, r.key) for r in (first, second)] == [(0, "q#0"), (1, "q#1")]
+    assert [(r.sample_index, r.key) for r in (first, second)] == [(0, None), (1, None)]
     assert first.question is second.question
 
 

@@ -135,7 +135,7 @@ def test_batch_output(parse: Any, refuse: Any) -> None:
     }  # fmt: skip
     asked = {"request": {"custom_id": "q-17", "url": "/v1", "body": {"messages": MESSAGES}}}
     (found,) = parse(row | asked, "openai")
-    assert (found.key, found.question.text, found.answer) == ("q-17", "2 + 2?", "4")
+    assert (found.key, found.question.text, found.answer) == ("chatcmpl-1", "2 + 2?", "4")
     assert "write the request beside it" in refuse(row)[1]
     failed = {"custom_id": "q-17", "response": {"status_code": 429, "body": {}}, "error": None}
     assert refuse(failed)[1].startswith("the request failed (429)")
