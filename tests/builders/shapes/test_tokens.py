@@ -96,6 +96,15 @@ def test_ids_of_the_wrong_tokenizer(refuse: Any, byte_tokenizer: str) -> None:
     assert kept.tokens == [] and "token id 9999 is not in tokenizer" in reason
 
 
+@pytest.mark.parametrize("token_id", [2**31, 2**63, 2**64])
+def test_ids_that_no_tokenizer_has(refuse: Any, byte_tokenizer: str, token_id: int) -> None:
+    """Prompt ids, which no tokenizer checks, would overflow when they are stored."""
+    row = sample() | {"prompt_token_ids": [1, token_id]}
+    (kept,), reason = refuse(row, tokenizer=byte_tokenizer)
+    assert kept.tokens == []
+    assert "its tokens refused: `prompt_token_ids`" in reason
+
+
 def test_logprobs_without_tokens_are_refused(refuse: Any) -> None:
     """Bare numbers would be dropped without a word."""
     (kept,), reason = refuse({"prompt": "Q", "completion": "A", "logprobs": [-0.5]})
