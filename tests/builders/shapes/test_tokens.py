@@ -258,16 +258,17 @@ def test_harmony_tokens(parse: Any, harmony: Any) -> None:
 @pytest.mark.parametrize(
     ("said", "finish", "answer"),
     [
-        (SAID.removesuffix("<|return|>"), "length", "It is 4."),
-        ("<|channel|>analysis<|message|>Two tw", "length", ""),
+        (SAID, "stop", "It is 4."),
+        (SAID.removesuffix("<|return|>"), None, "It is 4."),
+        ("<|channel|>analysis<|message|>Two tw", None, ""),
         ("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary "
          "to=python<|message|>2+2<|call|>", "tool_calls", ""),
     ],
 )  # fmt: skip
 def test_harmony_finish_reasons(
-    parse: Any, harmony: Any, said: str, finish: str, answer: str
+    parse: Any, harmony: Any, said: str, finish: str | None, answer: str
 ) -> None:
-    """A completion that was cut off, or waits for a tool, would count as finished."""
+    """A completion that waits for a tool would count as finished, or a reason be made up."""
     folder, encode = harmony
     row = {"prompt_tokens": encode(PROMPT), "tokens": encode(said)}
     (found,) = parse(row, "harmony", tokenizer=folder)
