@@ -90,6 +90,29 @@ def test_ids_without_a_tokenizer_stop_the_file(parse: Any) -> None:
         parse(sample(), "samples")
 
 
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-8B", "x" * 5000, "a\0b"])
+def test_a_row_cannot_have_a_tokenizer_downloaded(
+    refuse: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whoever wrote the file would decide what this machine asks of the network."""
+
+    def connect(*_: Any) -> None:
+        pytest.fail("asked the network")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    (kept,), reason = refuse(sample() | {"tokenizer": name})
+    assert kept.tokens == []
+    assert "is no file or folder here: give --tokenizer" in reason
+
+
+def test_a_row_that_names_a_folder_without_a_tokenizer(refuse: Any, tmp_path: Path) -> None:
+    """One bad cell would end the run."""
+    (kept,), reason = refuse(sample() | {"tokenizer": str(tmp_path)})
+    assert kept.tokens == []
+    assert "the row's tokenizer: " in reason
+
+
 def test_ids_of_the_wrong_tokenizer(refuse: Any, byte_tokenizer: str) -> None:
     """Ids beyond the vocabulary would crash the run."""
     (kept,), reason = refuse(sample(token_ids=[9999] * 10), tokenizer=byte_tokenizer)
