@@ -60,7 +60,7 @@ def similar_lengths(window: Pack, max_tokens: int) -> list[Pack]:
     return packs
 
 
-def alone(window: Pack, _max_tokens: int) -> list[Pack]:
+def alone(window: Pack, max_tokens: int) -> list[Pack]:
     """Every sequence by itself, the longest first."""
     return [[request] for request in _by_length(window)]
 
