@@ -213,6 +213,9 @@ def test_published_logprobs_of_unequal_length(refuse: Any, byte_tokenizer: str) 
          "ab", "cd", ((30, 32), (84, 86), "thinking+answer")),
         (b"ab<|end|><|start|>assistant<|channel|>final<|message|>final",
          "ab", "final", ((0, 2), (54, 59), "thinking+answer")),
+        (b"<think>\nt\n</think>\n\nh", "t", "h", ((8, 9), (20, 21), "thinking+answer")),
+        (b"<|channel|>analysis<|message|>analysis<|end|>c", "analysis", "c",
+         ((30, 38), (45, 46), "thinking+answer")),
     ],
 )  # fmt: skip
 def test_sections_are_found_between_the_wrapper(
