@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from builders.filters.base import Candidate, Verdict, failed, version
 
-# Han, kana, hangul and CJK punctuation; full-width forms
-CJK = re.compile("[\u3000-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uff00-\uffef]")
+# Han, kana, hangul and CJK punctuation; full-width forms. U+3000 is white space.
+CJK = re.compile("[\u3001-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uff00-\uffef]")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Cjk:
 
     def __init__(self, config: CjkConfig = CjkConfig()) -> None:
         self.config = config
-        self.version = version(1, config)
+        self.version = version(2, config)
 
     def check(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """One verdict per candidate."""

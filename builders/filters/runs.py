@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from builders.filters.base import Ints
+from builders.jit import njit
 
 SIZES = (4, 8, 20)
 LONG_WORD = 32
@@ -41,7 +41,7 @@ def _byte_classes() -> npt.NDArray[np.uint8]:
 CLASSES = _byte_classes()
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mix(x: Any) -> Any:
     """Spread the bits of a 64-bit value (the finalizer of splitmix64)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -49,7 +49,7 @@ def _mix(x: Any) -> Any:
     return x ^ (x >> np.uint64(31))
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _is_space(c: Any) -> bool:
     """Whether the bytes of a character are U+00A0, U+2000 to 200B, U+202F, U+205F or U+3000."""
     if len(c) == 2:
@@ -63,7 +63,7 @@ def _is_space(c: Any) -> bool:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _cut_words(data: Any, classes: Any, mask_digits: bool) -> tuple[Any, Any, Any]:
     hashes = np.empty(len(data), np.uint64)
     starts, ends = np.empty(len(data), np.int32), np.empty(len(data), np.int32)
@@ -95,7 +95,7 @@ def _cut_words(data: Any, classes: Any, mask_digits: bool) -> tuple[Any, Any, An
     return hashes[:count].copy(), starts[:count].copy(), ends[:count].copy()
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _grams(hashes: Any, n: int) -> Any:
     """A hash of every n words in a row, rolled."""
     count = len(hashes) - n + 1
@@ -111,7 +111,7 @@ def _grams(hashes: Any, n: int) -> Any:
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _last_seen(grams: Any, twice: Any) -> Any:
     """Distance of every n-gram to its last occurrence, 0 where it is new.
 
@@ -141,7 +141,7 @@ def _last_seen(grams: Any, twice: Any) -> Any:
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _constant(hashes: Any, grams: Any, back: Any, sticky: bool, out: Any) -> int:
     """Write (first word, end word, d) of runs with three copies or more; how many there are.
 
@@ -177,7 +177,7 @@ def _constant(hashes: Any, grams: Any, back: Any, sticky: bool, out: Any) -> int
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _find(hashes: Any, sizes: Any) -> Any:
     words = len(hashes)
     out = np.empty((2 * len(sizes) * words + 1, 3), np.int32)
@@ -209,7 +209,7 @@ def find(hashes: U64) -> I32:
     return rows
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def sentence_hashes(hashes: Any, starts: Any, sentence_ends: Any) -> Any:
     """One hash for the words of each sentence (white space apart), 0 where it has none.
 
@@ -226,7 +226,7 @@ def sentence_hashes(hashes: Any, starts: Any, sentence_ends: Any) -> Any:
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _simple_ends(data: Any) -> Any:
     ends = np.empty(len(data) + 1, np.int64)
     count, n = 0, len(data)
@@ -244,7 +244,7 @@ def simple_sentence_ends(data: bytes) -> Ints:
     return ends
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _most(grams: Any) -> Any:
     back = _last_seen(grams, np.ones(len(grams), np.bool_))
     counts = np.ones(len(grams), np.int32)

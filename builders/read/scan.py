@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from builders.jit import njit
 
 # The scanner's state between chunks.
 DEPTH, IN_STRING, ESCAPED, PAIRS = range(4)
@@ -20,7 +21,7 @@ def new_state() -> npt.NDArray[np.int64]:
     return np.zeros(4, np.int64)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def next_end(
     chunk: npt.NDArray[np.uint8], start: int, state: npt.NDArray[np.int64], in_array: bool
 ) -> int:

@@ -8,7 +8,9 @@ from pathlib import Path
 from builders.tokens.table import TokenTable
 from dasd_data.errors import DataError, UsageError
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
+SAFETENSORS = ("*.safetensors", "*.safetensors.index.json")
+PICKLES = ("*.bin", "*.bin.index.json")
+WEIGHTS = (*SAFETENSORS, *PICKLES)
 TOKENIZER = ("tokenizer.json", "*.model", "vocab.json", "merges.txt", "vocab.txt", "*.tiktoken")
 SMALL = ("config.json", "generation_config.json", "tokenizer_config.json", "*.jinja")
 
@@ -17,7 +19,8 @@ def model_folder(model: str | Path, revision: str | None = None) -> tuple[Path, 
     """(folder, name, revision) of a local folder or of a repository on the Hugging Face Hub.
 
     A local folder's revision is the hash of its weights and configuration; a repository's is its
-    commit, and it is downloaded without any code. Raises UsageError if there is no such model.
+    commit. Of a repository the top folder is downloaded, without any code, and `*.bin` weights
+    only where there are no safetensors. Raises UsageError if there is no such model.
     """
     folder = Path(model)
     if folder.is_dir():
@@ -25,16 +28,22 @@ def model_folder(model: str | Path, revision: str | None = None) -> tuple[Path, 
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    try:
+    def download(at: str | None, patterns: tuple[str, ...]) -> Path:
         found = snapshot_download(
-            str(model), revision=revision, allow_patterns=[*WEIGHTS, *TOKENIZER, *SMALL]
+            str(model), revision=at, allow_patterns=list(patterns), ignore_patterns="*/*"
         )
+        return Path(found)
+
+    try:
+        found = download(revision, (*SAFETENSORS, *TOKENIZER, *SMALL))
+        if not any(found.glob("*.safetensors")):
+            found = download(found.name, PICKLES)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise UsageError(
             f"no model at {str(model)!r}: neither a folder nor a repository that the Hub gives "
             f"({error.__class__.__name__}); give a folder with config.json, or owner/name"
         ) from error
-    return Path(found), str(model), Path(found).name
+    return found, str(model), found.name
 
 
 def tokenizer_name(folder: Path) -> str | None:

@@ -60,5 +60,10 @@ def similar_lengths(window: Pack, max_tokens: int) -> list[Pack]:
     return packs
 
 
+def alone(window: Pack, max_tokens: int) -> list[Pack]:
+    """Every sequence by itself, the longest first."""
+    return [[request] for request in _by_length(window)]
+
+
 def _by_length(window: Pack) -> Pack:
     return sorted(window, key=lambda request: -len(request.ids))  # stable: ties stay in order

@@ -53,7 +53,7 @@ class TrainingContext:
     @property
     def template_hash(self) -> str:
         """The hash of the chat template, 12 hex digits."""
-        return hashlib.sha256(self.tokenizer.chat_template.encode()).hexdigest()[:12]
+        return hashlib.sha256(_template_of(self.tokenizer).encode()).hexdigest()[:12]
 
     def describe(self, scorer: Scorer) -> Scorer:
         """An engine's scoring context, completed by what this one says about the prompt."""
@@ -67,9 +67,7 @@ class TrainingContext:
     @cached_property
     def suffix(self) -> str:
         """What the template puts after a response: its end token, mostly with a newline."""
-        template = self.tokenizer.chat_template
-        if not isinstance(template, str):
-            raise UsageError("the tokenizer has no chat template: add chat_template.jinja to it")
+        template = _template_of(self.tokenizer)
         if "strftime_now" in template:
             raise UsageError(
                 "the chat template writes today's date into the prompt, so that scores of two "
@@ -136,10 +134,20 @@ class TrainingContext:
             raise RowError(f"template fails: {error}") from error
 
 
+def _template_of(tokenizer: Any) -> str:
+    if not isinstance(tokenizer.chat_template, str):
+        raise UsageError(
+            f"the tokenizer {tokenizer.name_or_path} has no chat template: "
+            "add chat_template.jinja to its folder, as the trainer will use it"
+        )
+    return tokenizer.chat_template
+
+
 def load_context(folder: Any, system: str | None = None) -> TrainingContext:
     """The training context of a model's or tokenizer's folder.
 
-    Raises MissingExtraError without transformers, UsageError if the folder holds no tokenizer.
+    Raises MissingExtraError without transformers, UsageError if the folder holds no tokenizer or
+    one without a chat template.
     """
     try:
         from transformers import AutoTokenizer
@@ -149,6 +157,7 @@ def load_context(folder: Any, system: str | None = None) -> TrainingContext:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a tokenizer from {folder}: {error}") from error
+    _template_of(tokenizer)
     return TrainingContext(tokenizer, system)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from builders.records import Scorer
 from builders.score.engine import ScoreRequest, ScoreResult, checked, refusal
 from builders.score.identity import model_folder, tokenizer_name
-from builders.score.packing import Pack, batches, first_fit, similar_lengths
+from builders.score.packing import Pack, alone, batches, first_fit, similar_lengths
 from dasd_data.errors import MissingExtraError, UsageError
 
 try:
@@ -45,7 +45,8 @@ class TransformersScorer:
 
     Loading runs a probe: sequences packed into one row must come out as they do alone. Where
     they do not (recurrent layers, learned biases), batches are padded on the right, and where
-    that differs too, the model is refused with UsageError.
+    that differs too, the model is refused with UsageError. Rotary frequencies that depend on the
+    length of the row (`dynamic`, `longrope`) leave one sequence per forward pass.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class TransformersScorer:
         config = self.model.config.get_text_config()
         self.max_context = max_context or getattr(config, "max_position_embeddings", None)
         self._backbone = _backbone(self.model)
+        self._rope_types = _rope_types(config)
         self._takes_positions = "position_ids" in signature(self._backbone.forward).parameters
         self._logits = head_of(self.model)
         self._own_attention = self.model.config._attn_implementation
@@ -98,6 +100,8 @@ class TransformersScorer:
                     yield request
 
         packing = first_fit if self.packed else similar_lengths
+        if self._length_counts():
+            packing = alone
         for pack in batches(accepted(), self.max_tokens, packing):
             yield from refused
             refused.clear()
@@ -164,6 +168,12 @@ class TransformersScorer:
         )
 
     def _run(self, ids: np.ndarray, positions: np.ndarray) -> torch.Tensor:
+        if any("dynamic" in kind for kind in self._rope_types):
+            first = np.zeros((1, 1), np.int64)
+            self._forward(first, first)  # else the frequencies of the longest row so far remain
+        return self._forward(ids, positions)
+
+    def _forward(self, ids: np.ndarray, positions: np.ndarray) -> torch.Tensor:
         place = {"position_ids": self._tensor(positions)} if self._takes_positions else {}
         out = self._backbone(
             input_ids=self._tensor(ids), attention_mask=None, use_cache=False, **place
@@ -173,18 +183,24 @@ class TransformersScorer:
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array.astype(np.int64)).to(self.device)
 
+    def _length_counts(self) -> bool:
+        """Whether the longest sequence of a batch decides the rotary frequencies of all."""
+        return any("dynamic" in kind or kind == "longrope" for kind in self._rope_types)
+
     @torch.inference_mode()
     def _probe(self) -> bool:
         """Whether packing is exact for this model; False: padding is. UsageError: neither is."""
         pack = _probe_pack(self.vocab_size, self.max_context)
         expected = [self._plain(request.ids) for request in pack]
-        alone = [self._head([r], self._padded_hidden([r]))[0] for r in pack]
-        if not self._close(alone, expected):
+        single = [self._head([r], self._padded_hidden([r]))[0] for r in pack]
+        if not self._close(single, expected):
             raise UsageError(
                 f"{self.name}: the head of {self.model.__class__.__name__} is not a linear layer "
                 "with a known scale or cap, so its log-probs would be wrong; score this model "
                 "with another engine, or teach builders/score/head.py its head"
             )
+        if self._length_counts():
+            return False
         if self._packs_exactly(pack, expected):
             return True
         self.model.set_attn_implementation(self._own_attention)
@@ -226,6 +242,13 @@ def _probe_pack(vocab_size: int, max_context: int | None) -> Pack:
         ScoreRequest(str(i), random.integers(0, vocab_size, n).astype(np.int32), 1)
         for i, n in enumerate(lengths)
     ]
+
+
+def _rope_types(config: Any) -> set[str]:
+    """The kinds of rotary embedding that a configuration asks for, in all kinds of layer."""
+    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    layers = [found, *(part for part in found.values() if isinstance(part, dict))]
+    return {str(part.get("rope_type") or part.get("type") or "default") for part in layers}
 
 
 def _backbone(model: Any) -> Any:

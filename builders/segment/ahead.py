@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from builders.jit import njit
 
 _ENVIRONMENTS = (
     "equation align aligned alignat alignedat flalign gather gathered multline split cases dcases "
@@ -41,7 +42,7 @@ class Ahead(NamedTuple):
     end: np.ndarray
 
 
-@njit(cache=True)
+@njit()
 def at(data: np.ndarray, p: int, text: bytes) -> bool:
     """Whether `text` stands at byte `p`."""
     if p + len(text) > data.size:
@@ -52,12 +53,12 @@ def at(data: np.ndarray, p: int, text: bytes) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit()
 def _escaped(data: np.ndarray, p: int) -> bool:
     return p > 0 and data[p - 1] == 92 and not (p > 1 and data[p - 2] == 92)
 
 
-@njit(cache=True)
+@njit()
 def tick_run(data: np.ndarray, p: int) -> int:
     """Length of the backtick run that starts at `p`, at most 4; 0 inside a run."""
     if p > 0 and data[p - 1] == 96:
@@ -68,7 +69,7 @@ def tick_run(data: np.ndarray, p: int) -> int:
     return k
 
 
-@njit(cache=True)
+@njit()
 def _matches(data: np.ndarray, kind: int, p: int) -> bool:
     b = data[p]
     if kind == LINE:
@@ -96,7 +97,7 @@ def _matches(data: np.ndarray, kind: int, p: int) -> bool:
     return b == 96 and tick_run(data, p) == kind - TICK
 
 
-@njit(cache=True)
+@njit()
 def seek(data: np.ndarray, cursors: np.ndarray, kind: int, start: int) -> int:
     """First match of `kind` at or after `start`, else the length; `start` never decreases."""
     p = max(cursors[kind], start)
@@ -107,7 +108,7 @@ def seek(data: np.ndarray, cursors: np.ndarray, kind: int, start: int) -> int:
     return p
 
 
-@njit(cache=True)
+@njit()
 def environments(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Start of each mathematical `\\begin{…}` and the end of its `\\end{…}` (-1: it has none)."""
     marks = 0

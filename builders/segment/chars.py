@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from builders.jit import njit
 
 SYMBOL, SPACE, NEWLINE, LOWER, UPPER, DIGIT = 0, 1, 2, 3, 4, 5
 STOP = 6  # . ? ! and their compounds: a boundary only where whitespace follows
@@ -78,7 +79,7 @@ TABLE = _build_table()
 HOT = _build_hot(TABLE)
 
 
-@njit(cache=True)
+@njit()
 def decode(data: np.ndarray, i: int) -> tuple[np.int64, int]:
     """The code point at byte `i` of valid UTF-8 and its length in bytes."""
     b = np.int64(data[i])
@@ -91,7 +92,7 @@ def decode(data: np.ndarray, i: int) -> tuple[np.int64, int]:
     return np.int64(0x10000), 4
 
 
-@njit(cache=True)
+@njit()
 def class_of(table: np.ndarray, cp: np.int64) -> np.int64:
     """The class of a code point."""
     if cp < 0x3100:
@@ -101,7 +102,7 @@ def class_of(table: np.ndarray, cp: np.int64) -> np.int64:
     return np.int64(4)
 
 
-@njit(cache=True)
+@njit()
 def skip_space(data: np.ndarray, table: np.ndarray, i: int) -> int:
     """The first byte at or after `i` that is not whitespace, else the length of the text."""
     while i < data.size:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from builders.jit import njit
 from builders.segment.chars import Text, class_of, decode
 
 KINDS = ("prose", "math", "code", "table")
@@ -12,7 +12,7 @@ _PROSE, _MATH, _CODE, _ROW = 0, 1, 2, 3
 _TEXT, _SPAN, _FENCE, _TABLE_ROW = 0, 3, 4, 5
 
 
-@njit(cache=True)
+@njit()
 def _is_sign(cp: int) -> bool:
     """Whether a character outside delimited mathematics speaks for a formula."""
     if cp < 128:
@@ -20,7 +20,7 @@ def _is_sign(cp: int) -> bool:
     return cp in (0xB1, 0xB7, 0xD7, 0xF7) or 0x2190 <= cp < 0x2300
 
 
-@njit(cache=True)
+@njit()
 def _is_word(data: np.ndarray, a: int, b: int, letters: int) -> bool:
     r"""Whether the letters [a, b) are a word: three or more, no \command, no function( call."""
     if letters < 3 or (a > 0 and data[a - 1] == 92):
@@ -28,7 +28,7 @@ def _is_word(data: np.ndarray, a: int, b: int, letters: int) -> bool:
     return not (b < data.size and data[b] == 40)
 
 
-@njit(cache=True)
+@njit()
 def _is_math(text: Text, a: int, b: int) -> bool:
     data, marks, table = text.data, text.marks, text.table
     total = words = 0
@@ -59,7 +59,7 @@ def _is_math(text: Text, a: int, b: int) -> bool:
     return signs and 4 * words <= total
 
 
-@njit(cache=True)
+@njit()
 def classify(text: Text, ends: np.ndarray) -> np.ndarray:
     """The kind of each sentence, int8[m], an index into KINDS.
 

@@ -15,8 +15,8 @@ closer is plain text:
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from builders.jit import njit
 from builders.segment.ahead import (
     BLANK,
     BRACKET,
@@ -40,7 +40,7 @@ from builders.segment.ahead import (
 TEXT, INLINE, DISPLAY, SPAN, FENCE, TABLE_ROW = 0, 1, 2, 3, 4, 5
 
 
-@njit(cache=True)
+@njit()
 def _fence(data: np.ndarray, line: int, end: int) -> tuple[int, int, bool]:
     """Character, length (at most 8) and bareness of the fence on a line; length 0: no fence."""
     p = line
@@ -64,7 +64,7 @@ def _fence(data: np.ndarray, line: int, end: int) -> tuple[int, int, bool]:
     return char, length, bare
 
 
-@njit(cache=True)
+@njit()
 def _last_closers(data: np.ndarray) -> np.ndarray:
     """`int64[2, 9]`: by fence character (backtick, tilde) and length, its last bare line."""
     last = np.full((2, 9), -1, np.int64)
@@ -80,7 +80,7 @@ def _last_closers(data: np.ndarray) -> np.ndarray:
     return last
 
 
-@njit(cache=True)
+@njit()
 def _reads_as_prose(data: np.ndarray, line: int) -> bool:
     """Whether a line opens like a sentence: a capitalized word, a blank, a letter."""
     p = line
@@ -94,7 +94,7 @@ def _reads_as_prose(data: np.ndarray, line: int) -> bool:
     return 65 <= data[p + 1] <= 90 or 97 <= data[p + 1] <= 122
 
 
-@njit(cache=True)
+@njit()
 def _delimiter_row(data: np.ndarray, line: int) -> bool:
     """Whether a line is the `|---|:-:|` below the head of a Markdown table."""
     bars = dashes = 0
@@ -108,7 +108,7 @@ def _delimiter_row(data: np.ndarray, line: int) -> bool:
     return bars > 0 and dashes > 0
 
 
-@njit(cache=True)
+@njit()
 def _has_bar(data: np.ndarray, line: int, end: int) -> bool:
     for p in range(line, end):  # noqa: SIM110
         if data[p] == 124:
@@ -116,7 +116,7 @@ def _has_bar(data: np.ndarray, line: int, end: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@njit()
 def _dollar(data: np.ndarray, cursors: np.ndarray, i: int, end: int) -> int:
     """End of the inline mathematics that a `$` at `i` opens, else 0."""
     if i + 1 >= end or data[i + 1] in (9, 32, 36):
@@ -130,7 +130,7 @@ def _dollar(data: np.ndarray, cursors: np.ndarray, i: int, end: int) -> int:
     return close + 1
 
 
-@njit(cache=True)
+@njit()
 def _region(data: np.ndarray, ahead: Ahead, i: int, end: int) -> tuple[int, int]:
     """What opens at `i` on a line that ends at `end`: (end of the region or 0, its mark)."""
     cursors = ahead.cursors
@@ -161,7 +161,7 @@ def _region(data: np.ndarray, ahead: Ahead, i: int, end: int) -> tuple[int, int]
     return 0, TEXT
 
 
-@njit(cache=True)
+@njit()
 def mark(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int]:
     """Mark every byte of `data` (uint8[n], valid UTF-8); `known` is ENVIRONMENTS.
 
@@ -216,6 +216,6 @@ def mark(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int]:
     return marks, cursors[CURSORS]
 
 
-@njit(cache=True)
+@njit()
 def _after_blank(data: np.ndarray, line: int) -> bool:
     return line >= 2 and data[line - 1] == 10 and data[line - 2] in (10, 13)

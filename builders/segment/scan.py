@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from builders.jit import njit
 from builders.segment.chars import Text, class_of, decode, skip_space
 from builders.segment.fullstop import (
     ASK,
@@ -52,7 +52,7 @@ class Verdict(NamedTuple):
     following: int
 
 
-@njit(cache=True)
+@njit()
 def _skip_blanks(text: Text, i: int) -> int:
     """The first byte at or after `i` that is no blank within a line."""
     while i < text.data.size:
@@ -63,7 +63,7 @@ def _skip_blanks(text: Text, i: int) -> int:
     return i
 
 
-@njit(cache=True)
+@njit()
 def _class_at(text: Text, i: int) -> int:
     if i >= text.data.size:
         return END
@@ -72,7 +72,7 @@ def _class_at(text: Text, i: int) -> int:
     return class_of(text.table, decode(text.data, i)[0])
 
 
-@njit(cache=True)
+@njit()
 def _opening(text: Text, k: int) -> Opening:
     """What a sentence at `k` opens with, behind brackets, quotes and #."""
     inside = False
@@ -85,7 +85,7 @@ def _opening(text: Text, k: int) -> Opening:
     return Opening(_SYMBOL, k, inside)
 
 
-@njit(cache=True)
+@njit()
 def _stops(text: Text, i: int) -> Stops:
     dots, asks, cries, strong = 0, False, False, False
     while i < text.data.size and text.marks[i] == _TEXT:
@@ -101,7 +101,7 @@ def _stops(text: Text, i: int) -> Stops:
     return Stops(i, dots, asks, cries, strong)
 
 
-@njit(cache=True)
+@njit()
 def _closers(text: Text, i: int) -> int:
     """Where the brackets and quotes end that close behind a stop."""
     while _class_at(text, i) in (_CLOSE, _QUOTE):
@@ -109,7 +109,7 @@ def _closers(text: Text, i: int) -> int:
     return i
 
 
-@njit(cache=True)
+@njit()
 def _exclamation(text: Text, i: int, after: Opening) -> int:
     """Read a ! at `i`: after a word it ends a sentence, after anything else it is a factorial."""
     data = text.data
@@ -123,7 +123,7 @@ def _exclamation(text: Text, i: int, after: Opening) -> int:
     return YES if after.kind == _UPPER and (97 <= second <= 122 or second >= 128) else NO
 
 
-@njit(cache=True)
+@njit()
 def _question(text: Text, i: int, after: Opening) -> int:
     """Read a ? at `i`: behind a blank or an operator it is a placeholder (24 + ? = 32)."""
     data = text.data
@@ -134,7 +134,7 @@ def _question(text: Text, i: int, after: Opening) -> int:
     return YES if asks or after.kind == _UPPER else NO
 
 
-@njit(cache=True)
+@njit()
 def _stop_in_math(data: np.ndarray, start: int, end: int) -> bool:
     r"""Whether the mathematics [start, end) closes on a full stop of its own, as in \(x = 1.\)."""
     p = end - (1 if data[end - 1] == 36 and (data[end - 2] != 36 or end - start < 4) else 2)
@@ -144,7 +144,7 @@ def _stop_in_math(data: np.ndarray, start: int, end: int) -> bool:
     return p - 2 > start and data[p - 1] == 46 and data[p - 2] != 46
 
 
-@njit(cache=True)
+@njit()
 def _judge(text: Text, lexicon: Lexicon, start: Start, i: int) -> Verdict:
     """Read the run of stops at `i`."""
     stops = _stops(text, i)
@@ -170,7 +170,7 @@ def _judge(text: Text, lexicon: Lexicon, start: Start, i: int) -> Verdict:
     return Verdict(verdict, k, word, stops.end, after.where)
 
 
-@njit(cache=True)
+@njit()
 def _math_end(text: Text, i: int) -> tuple[int, int]:
     """End of the region at `i` and, where its last full stop ends a sentence, the next start."""
     k, mark = i + 1, text.marks[i]
@@ -183,7 +183,7 @@ def _math_end(text: Text, i: int) -> tuple[int, int]:
     return k, -1
 
 
-@njit(cache=True)
+@njit()
 def scan(text: Text, hot: np.ndarray, lexicon: Lexicon) -> tuple[np.ndarray, np.ndarray]:
     """Candidate sentence starts.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from builders.records import DOMAINS, Logprobs, Question, Record, Response
 from builders.tokens.table import TokenTable
-from dasd_data.errors import RowError, UnknownNameError, UsageError, closest
+from dasd_data.errors import MissingExtraError, RowError, UnknownNameError, UsageError, closest
 
 Row = Mapping[str, Any]
 Kind = Literal["questions", "responses", "logprobs"]
@@ -60,13 +61,29 @@ class Context:
                 raise UnknownNameError("field", name, FIELDS, " (--map field=column)")
 
     def table(self, named_by_row: str | None = None) -> TokenTable:
-        """The tokenizer's bytes. Raises UsageError when neither flag nor row names one."""
-        if not (name := self.tokenizer or named_by_row):
+        """The tokenizer's bytes: the user's, else a local one that the row names.
+
+        Raises UsageError when neither flag nor row names one, RowError when the row's is no
+        tokenizer on this machine: data never decides what is downloaded.
+        """
+        if self.tokenizer:
+            return TokenTable.load(self.tokenizer)
+        if not named_by_row:
             raise UsageError(
                 f"{self.file} holds token ids: name the tokenizer they belong to, "
                 "--tokenizer FOLDER (with its tokenizer.json) or a model on the Hub"
             )
-        return TokenTable.load(name)
+        if not os.path.exists(named_by_row):  # noqa: PTH110 - a Path raises for a long name
+            raise RowError(
+                f"the row's tokenizer {named_by_row[:80]!r} is no file or folder here: "
+                "give --tokenizer with a folder or that model on the Hub"
+            )
+        try:
+            return TokenTable.load(named_by_row)
+        except MissingExtraError:
+            raise
+        except UsageError as error:
+            raise RowError(f"the row's tokenizer: {error}; give --tokenizer") from error
 
 
 @dataclass(frozen=True, slots=True)

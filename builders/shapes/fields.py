@@ -13,6 +13,8 @@ from builders.records import DOMAINS
 from builders.shapes.base import Context
 from dasd_data.errors import RowError
 
+MAX_TOKEN_ID = 2**31 - 1
+WHOLE_BITS = {"seed": 64}  # how the catalog stores whole numbers: 32 bits but for these
 MAX_LOGPROB = 1e-4
 VLLM_FLOOR = -9999.0
 
@@ -71,7 +73,7 @@ def number(row: Mapping[str, Any], column: str) -> float | None:
         return None
     try:
         found = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
         raise RowError(f"`{column}` is not a number: {value!r}")
@@ -79,16 +81,22 @@ def number(row: Mapping[str, Any], column: str) -> float | None:
 
 
 def whole(row: Mapping[str, Any], column: str) -> int | None:
-    """A whole number, None where null or missing."""
+    """A whole number that the catalog can hold, None where null or missing.
+
+    Raises RowError for one that is not whole or not within 32 bits, a `seed` within 64, signed.
+    """
     value = row.get(column)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    found = number(row, column)
-    if found is None:
-        return None
-    if not found.is_integer():
-        raise RowError(f"`{column}` is not a whole number: {found}")
-    return int(found)
+    if not isinstance(value, int) or isinstance(value, bool):
+        found = number(row, column)
+        if found is None:
+            return None
+        if not found.is_integer():
+            raise RowError(f"`{column}` is not a whole number: {found}")
+        value = int(found)
+    bits = WHOLE_BITS.get(column, 32)
+    if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        raise RowError(f"`{column}` is not within {bits} bits, signed: {value}")
+    return value
 
 
 def domain_of(value: Any, context: Context) -> str | None:
@@ -108,13 +116,15 @@ def domain_of(value: Any, context: Context) -> str | None:
 
 
 def integers(value: Any, column: str) -> list[int]:
-    """A list of token ids: whole numbers that are not negative."""
+    """A list of token ids: whole numbers from 0 to 2**31 - 1."""
     values = _list(value, column)
     array = np.asarray(values)
     if not len(array):
         return []
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer) or array.min() < 0:
         raise RowError(f"`{column}` is not a list of token ids")
+    if (most := int(array.max())) > MAX_TOKEN_ID:
+        raise RowError(f"`{column}` has {most}, which is no token id: it is above {MAX_TOKEN_ID}")
     found: list[int] = array.tolist()
     return found
 

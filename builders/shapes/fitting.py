@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from builders.harmony.messages import CHANNEL
 from builders.tokens.fit import Span, fit_harmony, fit_render, mismatch
@@ -29,15 +29,25 @@ def locate(render: bytes, thinking: str | None, answer: str) -> tuple[Span | Non
             return None, span, "thinking+answer"
         raise mismatch("text", body, [render])
     thought = thinking.encode()
-    start = render.find(thought)
-    stop = start + len(thought)
-    if start >= 0 and _GAP.fullmatch(render, 0, start) and (span := _inside(render, body, stop)):
-        return (start, stop), span, "thinking+answer"
+    for start in _after_gap(render, thought):
+        stop = start + len(thought)
+        if span := _inside(render, body, stop):
+            return (start, stop), span, "thinking+answer"
     if body and (span := _inside(render, body, 0)):
         return None, span, "answer"
     if span := _inside(render, thought, 0):
         return span, (span[1], span[1]), "thinking"
     raise mismatch("text", thought + body, [render])
+
+
+def _after_gap(render: bytes, thought: bytes) -> Iterator[int]:
+    """Where `thought` stands with nothing but gaps before it: never within a tag."""
+    gap = _GAP.match(render)
+    start = render.find(thought)
+    while gap and 0 <= start <= gap.end():
+        if _GAP.fullmatch(render, 0, start):
+            yield start
+        start = render.find(thought, start + 1)
 
 
 def _inside(render: bytes, body: bytes, after: int) -> Span | None:

@@ -5,8 +5,8 @@
      "tokens": [200005, 35644, 200008, 2167, 1309, ...]}
 
 Texts are read from the ids. The question is the prompt's last user message, the temperature 1.0
-unless the row or the user says otherwise. A completion without `<|return|>` at its end was cut off
-(`length`), with `<|call|>` it waits for a tool (`tool_calls`).
+unless the row or the user says otherwise. A completion that ends in `<|return|>` is finished
+(`stop`), in `<|call|>` it waits for a tool (`tool_calls`); another end says nothing of the reason.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def answered_by(
     fields = fields | {
         "thinking": parsed.thinking,
         "answer": parsed.answer or "",
-        "finish_reason": fields.get("finish_reason") or _FINISH.get(parsed.finish or "", "length"),
+        "finish_reason": fields.get("finish_reason") or _FINISH.get(parsed.finish or ""),
     }
     return response(of, fields, context), parsed.token_bytes
 

@@ -94,7 +94,8 @@ def fit_harmony(thinking: str | None, answer: str, ids: Sequence[int], table: To
     analysis, final = sections(messages)
     thought = (thinking or "").encode()
     pieces = table.text_pieces(ids)
-    if final is None and len(messages) <= 1:
+    bare = not messages or (len(messages) == 1 and messages[0].start == 0)  # no header before it
+    if final is None and bare:
         return _fit_bare(thinking, answer, pieces)
     token_bytes = [0] * len(pieces)
     _fit_section("thinking", thought, pieces, analysis, token_bytes)

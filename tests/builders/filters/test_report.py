@@ -30,6 +30,13 @@ def test_cjk_fails_from_five_percent(candidate):
     assert rule("any_cjk", candidate()) is None
 
 
+def test_ideographic_space_is_no_cjk_text(candidate):
+    """One page of wide spaces would end the run, or weigh more than all its characters."""
+    blank, mixed = candidate(thinking=None, answer="\u3000"), "\u3000" * 9 + "答x"
+    assert [(v.passed, v.value) for v in Cjk().check([blank])] == [(True, 0.0)]
+    assert [v.value for v in Cjk().check([candidate(thinking=None, answer=mixed)])] == [0.5]
+
+
 def test_cjk_is_welcome_where_the_question_has_it(candidate):
     """Chinese questions deserve Chinese answers."""
     assert rule("cjk", candidate(question="2 加 2?", answer="答案是四")) is None

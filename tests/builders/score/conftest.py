@@ -18,6 +18,9 @@ BODY = {**SIZE, "intermediate_size": 48, "max_position_embeddings": 256, "pad_to
 GQA = {**BODY, "num_key_value_heads": 2, "head_dim": 8, "bos_token_id": 1, "eos_token_id": 2}
 MOE = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
 LOCAL = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
+LONGROPE = {"rope_type": "longrope", "rope_theta": 10000.0, "factor": 4.0}
+LONGROPE |= {"original_max_position_embeddings": 64}
+LONGROPE |= {"short_factor": [1.0] * 4, "long_factor": [1.5, 2.0, 3.0, 4.0]}
 
 # name: (configuration class, its arguments, whether sequences may share a row)
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any], bool]] = {
@@ -59,6 +62,17 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "bloom_faint": (
         "BloomConfig",
         {"vocab_size": VOCAB, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+        False,
+    ),
+    "phi3_longrope": (
+        "Phi3Config",
+        {**GQA, "original_max_position_embeddings": 64, "rope_parameters": LONGROPE},
+        False,
+    ),
+    "qwen3_dynamic": (
+        "Qwen3Config",
+        {**GQA, "max_position_embeddings": 64}
+        | {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}},
         False,
     ),
     "mamba": (

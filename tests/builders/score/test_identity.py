@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
@@ -33,6 +34,35 @@ def test_a_tokenizer_is_known_by_the_name_of_its_token_table(tmp_path):
     byte_level.pre_tokenizer = ByteLevel()
     byte_level.save(str(tmp_path / "tokenizer.json"))
     assert tokenizer_name(tmp_path) == TokenTable.load(tmp_path / "tokenizer.json").name
+
+
+@pytest.mark.parametrize(
+    ("weights", "wanted"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (["pytorch_model.bin", "modeling.py"], ["pytorch_model.bin"]),
+    ],
+)
+def test_a_repository_gives_one_copy_of_its_weights(tmp_path, monkeypatch, weights, wanted):
+    """A model with `original/` weights or two formats would be downloaded twice over."""
+    commit = tmp_path / "c0ffee"
+    stored = [*weights, "config.json", "original/model.safetensors", "onnx/config.json"]
+    asked = []
+
+    def download(repository, *, revision, allow_patterns, ignore_patterns):
+        asked.append((repository, revision))
+        for name in filter_repo_objects(
+            stored, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns
+        ):
+            (commit / name).parent.mkdir(parents=True, exist_ok=True)
+            (commit / name).write_bytes(b"x")
+        return str(commit)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert model_folder("owner/name", "main") == (commit, "owner/name", "c0ffee")
+    found = sorted(p.relative_to(commit).as_posix() for p in commit.rglob("*") if p.is_file())
+    assert found == ["config.json", *wanted]
+    assert asked in ([("owner/name", "main")], [("owner/name", "main"), ("owner/name", "c0ffee")])
 
 
 def test_no_such_model_names_both_ways_to_give_one(tmp_path):

@@ -124,6 +124,13 @@ def test_the_template_hash_names_the_template():
     assert {len(value) for value in hashes} == {12}
 
 
+def test_a_tokenizer_without_a_template_is_a_usage_error(tmp_path):
+    """Scoring with a base model's tokenizer would end in a traceback."""
+    tokenizer(None).save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"no chat template: add chat_template\.jinja"):
+        load_context(tmp_path)
+
+
 def test_a_folder_without_a_tokenizer_is_a_usage_error(tmp_path):
     """A wrong path would end in a traceback from inside transformers."""
     with pytest.raises(UsageError, match="cannot load a tokenizer"):

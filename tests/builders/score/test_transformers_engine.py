@@ -66,6 +66,20 @@ def test_neighbours_in_a_pack_change_nothing(model_folder, random_requests):
         assert np.abs(alone[request.key] - together[request.key]).max() < 1e-5
 
 
+@pytest.mark.parametrize("name", ["phi3_longrope", "qwen3_dynamic"])
+def test_frequencies_that_depend_on_the_length_see_one_sequence(
+    name, model_folder, random_requests
+):
+    """A short response would be scored at the rotary frequencies of the longest in its batch."""
+    requests = random_requests((30, 1), (200, 1), (100, 1))
+    scorer = TransformersScorer(model_folder(name), device="cpu", max_context=256)
+    expected = {}
+    for request in requests:  # a fresh model each: `dynamic` remembers the longest row
+        expected |= naive(model_folder(name), [request])
+    assert worst(scored(scorer, requests), expected) < 1e-5
+    assert worst(scored(scorer, requests[::-1]), expected) < 1e-5
+
+
 @pytest.mark.parametrize("rows", [1, 3, 1000])
 def test_any_head_chunk_gives_the_same(rows, model_folder, random_requests):
     """The number of logits held at a time would leak into the values."""

@@ -217,3 +217,30 @@ def test_the_source_is_named_after_the_file(file: str) -> None:
     """The same source would get another name when it is compressed or converted."""
     assert Context(file).source == "gsm8k"
     assert Context("run-0.6.jsonl").source == "run-0.6"
+
+
+@pytest.mark.parametrize(
+    ("column", "least", "most"),
+    [
+        ("sample_index", -(2**31), 2**31 - 1),
+        ("max_tokens", -(2**31), 2**31 - 1),
+        ("seed", -(2**63), 2**63 - 1),
+    ],
+)
+def test_numbers_that_the_catalog_cannot_hold(
+    parse: Any, refuse: Any, column: str, least: int, most: int
+) -> None:
+    """One random 64-bit seed without a sign would end the run of all files."""
+    row = {"prompt": "Q", "completion": "A"}
+    for value in (least, most):
+        (found,) = parse(row | {column: value}, "pairs")
+        assert getattr(found, column) == value
+    for value in (least - 1, most + 1, 1e300):
+        _, reason = refuse(row | {column: value})
+        assert f"`{column}` is not within" in reason
+
+
+def test_a_number_too_large_for_a_float(refuse: Any) -> None:
+    """A long row of digits in one cell would end the run."""
+    _, reason = refuse({"prompt": "Q", "completion": "A", "temperature": 10**400})
+    assert "`temperature` is not a number" in reason

@@ -90,10 +90,42 @@ def test_ids_without_a_tokenizer_stop_the_file(parse: Any) -> None:
         parse(sample(), "samples")
 
 
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-8B", "x" * 5000, "a\0b"])
+def test_a_row_cannot_have_a_tokenizer_downloaded(
+    refuse: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whoever wrote the file would decide what this machine asks of the network."""
+
+    def connect(*_: Any) -> None:
+        pytest.fail("asked the network")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    (kept,), reason = refuse(sample() | {"tokenizer": name})
+    assert kept.tokens == []
+    assert "is no file or folder here: give --tokenizer" in reason
+
+
+def test_a_row_that_names_a_folder_without_a_tokenizer(refuse: Any, tmp_path: Path) -> None:
+    """One bad cell would end the run."""
+    (kept,), reason = refuse(sample() | {"tokenizer": str(tmp_path)})
+    assert kept.tokens == []
+    assert "the row's tokenizer: " in reason
+
+
 def test_ids_of_the_wrong_tokenizer(refuse: Any, byte_tokenizer: str) -> None:
     """Ids beyond the vocabulary would crash the run."""
     (kept,), reason = refuse(sample(token_ids=[9999] * 10), tokenizer=byte_tokenizer)
     assert kept.tokens == [] and "token id 9999 is not in tokenizer" in reason
+
+
+@pytest.mark.parametrize("token_id", [2**31, 2**63, 2**64])
+def test_ids_that_no_tokenizer_has(refuse: Any, byte_tokenizer: str, token_id: int) -> None:
+    """Prompt ids, which no tokenizer checks, would overflow when they are stored."""
+    row = sample() | {"prompt_token_ids": [1, token_id]}
+    (kept,), reason = refuse(row, tokenizer=byte_tokenizer)
+    assert kept.tokens == []
+    assert "its tokens refused: `prompt_token_ids`" in reason
 
 
 def test_logprobs_without_tokens_are_refused(refuse: Any) -> None:
@@ -181,6 +213,9 @@ def test_published_logprobs_of_unequal_length(refuse: Any, byte_tokenizer: str) 
          "ab", "cd", ((30, 32), (84, 86), "thinking+answer")),
         (b"ab<|end|><|start|>assistant<|channel|>final<|message|>final",
          "ab", "final", ((0, 2), (54, 59), "thinking+answer")),
+        (b"<think>\nt\n</think>\n\nh", "t", "h", ((8, 9), (20, 21), "thinking+answer")),
+        (b"<|channel|>analysis<|message|>analysis<|end|>c", "analysis", "c",
+         ((30, 38), (45, 46), "thinking+answer")),
     ],
 )  # fmt: skip
 def test_sections_are_found_between_the_wrapper(
@@ -249,16 +284,17 @@ def test_harmony_tokens(parse: Any, harmony: Any) -> None:
 @pytest.mark.parametrize(
     ("said", "finish", "answer"),
     [
-        (SAID.removesuffix("<|return|>"), "length", "It is 4."),
-        ("<|channel|>analysis<|message|>Two tw", "length", ""),
+        (SAID, "stop", "It is 4."),
+        (SAID.removesuffix("<|return|>"), None, "It is 4."),
+        ("<|channel|>analysis<|message|>Two tw", None, ""),
         ("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary "
          "to=python<|message|>2+2<|call|>", "tool_calls", ""),
     ],
 )  # fmt: skip
 def test_harmony_finish_reasons(
-    parse: Any, harmony: Any, said: str, finish: str, answer: str
+    parse: Any, harmony: Any, said: str, finish: str | None, answer: str
 ) -> None:
-    """A completion that was cut off, or waits for a tool, would count as finished."""
+    """A completion that waits for a tool would count as finished, or a reason be made up."""
     folder, encode = harmony
     row = {"prompt_tokens": encode(PROMPT), "tokens": encode(said)}
     (found,) = parse(row, "harmony", tokenizer=folder)

@@ -159,6 +159,14 @@ def test_harmony_ids_of_undocumented_extent(gpt_oss, encoders, between, sections
     assert sum(fitted.token_bytes) == 16 + 9 * (sections != "thinking")
 
 
+def test_harmony_cut_off_within_its_first_message(gpt_oss, encoders):
+    """A response cut off in its thinking would lose its tokens to the word in its header."""
+    ids = encoders["gpt-oss"].encode("<|channel|>analysis<|message|>We add. And then we").ids
+    fitted = fit_harmony("We add. And then we", "", ids, gpt_oss)
+    assert fitted.sections == "thinking"
+    assert fitted.token_bytes == [0, 0, 0, *(len(gpt_oss.piece(i)) for i in ids[3:])]
+
+
 def test_harmony_ids_of_the_answer_only(gpt_oss, encoders):
     """Scores of an answer must not be taken for scores of the thinking."""
     ids = encoders["gpt-oss"].encode("It is 42.").ids
