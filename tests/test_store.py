@@ -183,6 +183,27 @@ def test_a_snapshot_never_shows_a_response_before_its_children(tmp_path):
     assert seen == [{"tokens": 1}, {"tokens": 1, "responses": 1}]
 
 
+def test_a_commit_while_a_snapshot_is_recorded_is_seen_whole_or_not_at_all(tmp_path):
+    """A snapshot could hold a response whose tokens came a moment too late for it."""
+    store = Store.create(tmp_path)
+    response = table("responses", [{"response_id": "a", "question_id": "q", "answer": "x"}])
+    tokens = table("tokens", [{"response_id": "a", "scorer_id": "s", "token_bytes": [1]}])
+    read, intruded = store.delta, []
+
+    def delta(name, version=None):
+        handle = read(name, version)
+        if name != "snapshots" and not intruded:  # right after the first version is read
+            intruded.append(name)
+            other = Writer(Store.open(tmp_path), "other")
+            other.append({"responses": response, "tokens": tokens})
+        return handle
+
+    store.delta = delta
+    versions = store.record("look").versions
+    assert versions["tokens"] >= versions["responses"]
+    assert (versions["tokens"], versions["responses"]) == (1, 0)
+
+
 def test_old_snapshots_stay_readable_and_unknown_ones_are_refused(tmp_path):
     """A published split could not be rebuilt from its own state."""
     store = Store.create(tmp_path)

@@ -444,3 +444,11 @@ def test_every_column_can_be_written_without_quotes(made, response):
     for name in (*TABLES, SNAPSHOTS.name, *(view.name for view in sqlfiles.base_views())):
         for column, *_ in catalog.describe(name):
             catalog.sql(f"SELECT {column} FROM {name} ORDER BY {column}").fetchall()
+
+
+def test_sums_are_of_integers_so_that_their_order_does_not_matter(made):
+    """Builds would differ between thread counts in the last digit, and then in their rows."""
+    catalog = made()
+    values = "(VALUES (0.1::DOUBLE), (0.2), (0.3), (1e-10)) AS v (x)"
+    row = catalog.sql(f"SELECT exact_sum(x), exact_mean(x) FROM {values}").fetchall()
+    assert row == [(600_000_000, 0.15)]
