@@ -194,8 +194,9 @@ def test_a_commit_while_a_snapshot_is_recorded_is_seen_whole_or_not_at_all(tmp_p
         handle = read(name, version)
         if name in {"responses", "tokens"} and not intruded:  # after the first of the two is read
             intruded.append(name)
-            other = Writer(Store.open(tmp_path), "other")
-            other.append({"responses": response, "tokens": tokens})
+            other = Writer(Store.open(tmp_path), "other")  # it has not come to its snapshot yet
+            other.table("tokens").append(tokens)
+            other.table("responses").append(response)
         return handle
 
     store.delta = delta
