@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-DOMAINS = ("math", "code", "science", "instruction_following")
+from dasd_data.parameters import DOMAINS
+
+__all__ = ["DOMAINS", "Logprobs", "Question", "Record", "Response", "Scorer", "TokenScores"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 from dasd_data.errors import ConfigError, UnknownNameError, UsageError
 
-DOMAINS = ("math", "code", "science", "instruction_following", "other")
+DOMAINS = ("math", "code", "science", "instruction_following")
+BUDGETS = (*DOMAINS, "other")  # `other` is for questions without a domain
 _TYPES = {
     "number": "DOUBLE",
     "integer": "BIGINT",
@@ -151,8 +152,8 @@ def _budget(value: Any) -> dict[str, int]:
     if not isinstance(value, dict):
         raise TypeError
     for domain in value:
-        if domain not in DOMAINS:
-            raise UnknownNameError("domain", domain, DOMAINS)
+        if domain not in BUDGETS:
+            raise UnknownNameError("domain", domain, BUDGETS)
     counts = {domain: _integer(count) for domain, count in value.items()}
     if any(count < 0 for count in counts.values()):
         raise ValueError

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from dasd_data.cli.common import Progress, catalog_option, count, json_option, note, print_json
+from dasd_data.parameters import DOMAINS
 
 KINDS = ("questions", "responses", "logprobs")
-DOMAINS = ("math", "code", "science", "instruction_following")
 
 
 @click.command("ingest")

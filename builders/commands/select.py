@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from builders.commands.ingest import DOMAINS, pairs, report
+from builders.commands.ingest import pairs, report
 from dasd_data.cli.common import (
     Progress,
     count,
@@ -18,6 +18,7 @@ from dasd_data.cli.common import (
     print_sentences,
     settings_option,
 )
+from dasd_data.parameters import DOMAINS
 
 RANKS = (
     "teacher_count",
