@@ -35,13 +35,24 @@ BATCH_ROWS = 1_024
 class Build:
     """A build. `path` is None in a dry run; `unchanged` says that it was there already."""
 
-    build_id: str
-    view: str
-    path: Path | None
-    rows: int
-    unchanged: bool
     manifest: dict[str, Any]
-    funnel: list[dict[str, Any]]
+    path: Path | None
+    unchanged: bool = False
+
+    @property
+    def build_id(self) -> str:
+        """Hash of what decides the rows."""
+        return str(self.manifest["build_id"])
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.manifest["rows"])
+
+    @property
+    def funnel(self) -> list[dict[str, Any]]:
+        """What each condition of the selection leaves; empty for a view without one."""
+        return list(self.manifest["funnel"])
 
 
 def build(
@@ -70,9 +81,7 @@ def build(
         manifest = _manifest(catalog, view, session, tables)
         target = out or catalog.path / "builds" / view.name / manifest["build_id"]
         if not dry_run and (there := _unchanged(target, manifest["build_id"])):
-            return Build(
-                there["build_id"], view.name, target, there["rows"], True, there, there["funnel"]
-            )
+            return Build(there, target, unchanged=True)
         if not dry_run:
             _check_target(target)
         contract.check_scorers(
@@ -86,27 +95,11 @@ def build(
             session.rows("SELECT * FROM funnel ORDER BY step") if uses_selection else []
         )
         if dry_run:
-            return Build(
-                manifest["build_id"],
-                view.name,
-                None,
-                manifest["rows"],
-                False,
-                manifest,
-                manifest["funnel"],
-            )
+            return Build(manifest, None)
         _write(catalog, view, session, manifest, target, progress)
+        return Build(manifest, target)
     finally:
         session.close()
-    return Build(
-        manifest["build_id"],
-        view.name,
-        target,
-        manifest["rows"],
-        False,
-        manifest,
-        manifest["funnel"],
-    )
 
 
 def _manifest(

@@ -31,7 +31,7 @@ from dasd_data.parameters import Parameter
 from dasd_data.schema import TABLES
 
 _FRONT = re.compile(r"\s*/\*(.*?)\*/", re.DOTALL)
-_KEYS = {"description", "parameters", "defaults", "key", "config", "contract"}
+_KEYS = {"description", "parameters", "defaults", "key", "config"}
 
 
 @dataclass(frozen=True)

@@ -347,3 +347,14 @@ def test_what_the_card_says_is_part_of_the_build(catalog, tmp_path):
         builds.append(build(catalog, str(view)))
     assert builds[0].build_id != builds[1].build_id
     assert "config_name: two" in (builds[1].path / "README.md").read_text()
+
+
+def test_front_matter_that_nothing_reads_is_an_error(catalog, tmp_path):
+    """A misspelt key, or checks that are not there yet, would be ignored in silence."""
+    view = tmp_path / "mine.sql"
+    view.write_text("/*\nkeys = ['x']\n*/\nSELECT response_id FROM responses")
+    with pytest.raises(UnknownNameError, match="no front-matter key named 'keys'; did you mean 'k"):
+        build(catalog, str(view))
+    view.write_text("/*\n[contract]\nrows = 1\n*/\nSELECT response_id FROM responses")
+    with pytest.raises(UnknownNameError, match="'contract'"):
+        build(catalog, str(view))
