@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from dasd_data import config as configuration
 from dasd_data import parameters, scorers, sqlfiles
 from dasd_data.errors import UnknownNameError, UsageError
@@ -27,6 +29,8 @@ class Catalog:
 
     def __init__(self, config: configuration.Config, snapshot_id: int | None = None) -> None:
         self.config = config
+        if config.threads:
+            pa.set_cpu_count(config.threads)
         self.store = Store.open(config.catalog)
         self.snapshot: Snapshot = self.store.snapshot(snapshot_id)
 
@@ -153,7 +157,9 @@ class Catalog:
     @cached_property
     def _plain(self) -> Session:
         """A session over the tables alone, for what the variables depend on."""
-        return Session(self.files)
+        return Session(
+            self.files, threads=self.config.threads, memory_limit=self.config.memory_limit
+        )
 
     def _set(
         self, session: Session, declared: Mapping[str, Parameter], given: Mapping[str, Any]

@@ -1,6 +1,7 @@
 """Settings: `dasd.toml`, then `DASD_*` variables, then flags. An unknown key is an error.
 
 catalog = "dasd.catalog"          # relative to this file
+threads = 8                       # all cores by default; --threads and DASD_THREADS come before it
 
 [scorers]                         # names that views use: an alias, a model or a scorer id
 teacher = "gpt-oss-120b"
@@ -24,11 +25,12 @@ from typing import Any
 from dasd_data.errors import ConfigError, UnknownNameError
 
 FILE = "dasd.toml"
-VARIABLES = ("DASD_CATALOG", "DASD_THREADS", "DASD_MEMORY_LIMIT")
+VARIABLES = ("DASD_CATALOG", "DASD_THREADS", "DASD_MEMORY_LIMIT", "DASD_DEBUG")
 
 TEMPLATE = """\
 # Settings of dasd-data. An unknown key is an error; see `dasd-data --help`.
 catalog = "{catalog}"
+# threads = 8
 
 [scorers]
 # Names that views use, where several scorers could be meant: a name, a model or a scorer id.
@@ -93,9 +95,12 @@ def _read(file: Path) -> dict[str, Any]:
         settings = tomllib.loads(file.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
-    _known(settings, {"catalog", "scorers", "filters", "build"}, file)
+    _known(settings, {"catalog", "threads", "scorers", "filters", "build"}, file)
     if not isinstance(settings.get("catalog", ""), str):
         raise ConfigError(f"{file}: catalog must be a path")
+    threads = settings.get("threads", 1)
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"{file}: threads must be a positive number")
     for table in ("scorers", "filters", "build"):
         if not isinstance(settings.get(table, {}), dict):
             raise ConfigError(f"{file}: {table} must be a table")
@@ -129,6 +134,6 @@ def _config(settings: Mapping[str, Any], catalog: Path, file: Path) -> Config:
         settings.get("scorers", {}),
         settings.get("filters", {}),
         BuildConfig(**settings.get("build", {})),
-        int(threads) if threads else None,
+        int(threads) if threads else settings.get("threads"),
         os.environ.get("DASD_MEMORY_LIMIT"),
     )

@@ -28,7 +28,6 @@ from typing import Any
 
 from dasd_data.errors import ConfigError, UnknownNameError
 from dasd_data.parameters import Parameter
-from dasd_data.schema import TABLES
 
 _FRONT = re.compile(r"\s*/\*(.*?)\*/", re.DOTALL)
 _KEYS = {"description", "parameters", "defaults", "key", "config"}
@@ -109,6 +108,8 @@ def reads(sql: str) -> set[str]:
     A name that only stands in a comment or a text counts too: too many inputs rebuild a split
     needlessly, too few would miss a change.
     """
+    from dasd_data.schema import TABLES  # with pyarrow: listing views needs neither
+
     views = {view.name: view.sql for view in base_views()}
     found: set[str] = set()
     unread = {word.lower() for word in re.findall(r"\w+", sql)}

@@ -13,7 +13,7 @@ import pytest
 from dasd_data.cli import cli
 
 COMMANDS = (
-    "init", "build", "sql", "views", "show", "status",
+    "init", "build", "sql", "views", "show", "status", "doctor", "completion",
     "filter", "ingest", "score", "segment", "select",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]
@@ -106,7 +106,7 @@ def test_json_is_alone_on_stdout(catalog):
 def test_csv_is_csv(catalog):
     """A spreadsheet could not read the result."""
     done = run("sql", "SELECT response_id, [1, 2] AS l, 'a,b' AS t FROM responses", "--csv")
-    assert done.stdout.splitlines() == ['"response_id","l","t"', '"a","[1, 2]","a,b"']
+    assert done.stdout.splitlines() == ['"response_id","l","t"', '"a","[1,2]","a,b"']
 
 
 def test_model_output_cannot_steer_the_terminal(catalog):

@@ -13,6 +13,7 @@ from dasd_data.cli.common import (
     json_option,
     note,
     print_json,
+    threads_option,
 )
 
 ENGINES = ("transformers",)
@@ -49,6 +50,7 @@ ENGINES = ("transformers",)
 @click.option("--where", metavar="SQL", help="Condition on `candidates`: which responses.")
 @click.option("--all", "everything", is_flag=True, help="Score what the filters dropped, too.")
 @click.option("--dry-run", is_flag=True, help="Print tokens and hours, write nothing.")
+@threads_option
 @catalog_option
 @json_option
 def command(dry_run: bool, catalog: str | None, as_json: bool, **options: Any) -> None:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import click
 
-from dasd_data.cli.common import Progress, catalog_option, json_option, note, print_json
+from dasd_data.cli.common import (
+    Progress,
+    catalog_option,
+    json_option,
+    note,
+    print_json,
+    threads_option,
+)
 
 
 @click.command("segment")
+@threads_option
 @catalog_option
 @json_option
 def command(catalog: str | None, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dasd_data.cli import complete
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -16,14 +17,21 @@ from dasd_data.cli.common import (
     print_funnel,
     print_json,
     settings_option,
+    threads_option,
 )
 
 
 @click.command()
-@click.option("--view", "view", required=True, help="Name of a view, or path of a .sql file.")
+@click.option(
+    "--view",
+    required=True,
+    shell_complete=complete.views,
+    help="Name of a view, or path of a .sql file.",
+)
 @settings_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write the split to.")
 @click.option("--dry-run", is_flag=True, help="Choose the rows, write nothing.")
+@threads_option
 @catalog_option
 @json_option
 def build(

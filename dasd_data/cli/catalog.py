@@ -8,6 +8,8 @@ import click
 
 from dasd_data.cli.common import catalog_option, json_option, note, print_json, print_table
 
+_SHORT = {"temperature": "T", "logprobs_mode": "mode"}  # headings that fit 80 columns
+
 
 @click.command()
 @click.argument("path", required=False)
@@ -36,7 +38,9 @@ def status(catalog: str | None, as_json: bool) -> None:
     for name in ("responses", "scorers", "filters", "runs", "builds"):
         if report[name]:
             click.echo()
-            print_table(report[name], title=name)
+            print_table(
+                [{_SHORT.get(k, k): v for k, v in r.items()} for r in report[name]], title=name
+            )
 
 
 def _status(catalog: Any) -> dict[str, Any]:

@@ -7,13 +7,16 @@ from typing import Any
 
 import click
 
+from dasd_data.cli import complete
 from dasd_data.cli.common import (
     catalog_option,
     json_option,
+    json_text,
     note,
     print_json,
     print_table,
     settings_option,
+    threads_option,
 )
 
 _SHOWN_ROWS = 1_000
@@ -23,6 +26,7 @@ _SHOWN_ROWS = 1_000
 @click.argument("query")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout.")
 @settings_option
+@threads_option
 @catalog_option
 @json_option
 def sql(
@@ -38,28 +42,43 @@ def sql(
     text = sys.stdin.read() if query == "-" else query
     relation = dasd_data.open(catalog).sql(text, **settings)
     with translated(text):
+        relation = _presentable(relation)
         if as_csv:
             import pyarrow.csv
 
             pyarrow.csv.write_csv(_flat(relation.to_arrow_table()), sys.stdout.buffer)
         elif as_json:
-            print_json(relation.to_arrow_table().to_pylist())
+            print_json(relation.to_arrow_table().to_pylist(maps_as_pydicts="lossy"))
         else:
             rows = relation.limit(_SHOWN_ROWS + 1).to_arrow_table()
-            print_table(rows.slice(0, _SHOWN_ROWS).to_pylist(), rows.column_names)
+            shown = rows.slice(0, _SHOWN_ROWS).to_pylist(maps_as_pydicts="lossy")
+            print_table(shown, rows.column_names)
             if len(rows) > _SHOWN_ROWS:
                 note(f"only the first {_SHOWN_ROWS:,} rows are shown: --json and --csv print all")
 
 
+def _presentable(relation: Any) -> Any:
+    """The rows with intervals as text, which neither JSON nor CSV has, and names that differ."""
+    names, kinds = relation.columns, [str(kind) for kind in relation.types]
+    if len(set(names)) == len(names) and "INTERVAL" not in kinds:
+        return relation
+    from dasd_data.parameters import identifier
+
+    columns = []
+    for n, (name, kind) in enumerate(zip(names, kinds, strict=True), 1):
+        value = f"#{n}::VARCHAR" if kind == "INTERVAL" else f"#{n}"
+        other = name if name not in names[: n - 1] else f"{name}_{n}"
+        columns.append(f"{value} AS {identifier(other)}")
+    return relation.project(", ".join(columns))
+
+
 def _flat(table: Any) -> Any:
     """Lists and structs as JSON text: CSV has neither."""
-    import json
-
     import pyarrow as pa
 
     for i, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
-            texts = [None if v is None else json.dumps(v) for v in table[i].to_pylist()]
+            texts = [None if v is None else json_text(v) for v in table[i].to_pylist()]
             table = table.set_column(i, field.name, pa.array(texts, pa.string()))
     return table
 
@@ -92,7 +111,7 @@ def views(catalog: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.relations)
 @catalog_option
 @json_option
 def show(name: str, catalog: str | None, as_json: bool) -> None:
