@@ -93,7 +93,7 @@ def find_view(name: str, catalog: Path | None) -> SqlFile:
         return load(path, path.stem)
     paths = view_paths(catalog)
     if name not in paths:
-        raise UnknownNameError("view", name, paths, ": `dasd-data views` lists them")
+        raise UnknownNameError("view", name, paths, "; `dasd-data views` lists them")
     return load(paths[name], name)
 
 

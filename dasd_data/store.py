@@ -95,6 +95,8 @@ class Store:
         """Open an existing store. Raises UsageError where there is none."""
         store = cls(path)
         if not (store.folder("snapshots") / "_delta_log").is_dir():
+            if path.is_file():
+                raise UsageError(f"{path} is a file: a catalog is a folder")
             if any(path.glob("*.sql")) or any(path.glob("*/*.sql")):
                 raise UsageError(f"{path} holds SQL files, not a catalog: pass --catalog PATH")
             raise UsageError(f"there is no catalog at {path}: run `dasd-data init {path}`")

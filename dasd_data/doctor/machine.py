@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dasd_data.doctor.finding import OK, PROBLEM, WARNING, Finding, size
-from dasd_data.doctor.installation import spill_folder
+from dasd_data.doctor.installation import installed, spill_folder
 
 _LITTLE_MEMORY, _LITTLE_DISK, _NO_DISK = 2e9, 10e9, 1e9
 # Whose rename and fsync are not sure to be seen, or kept, by another machine.
@@ -17,7 +16,7 @@ NETWORK = {
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs",
     "fuse.gcsfuse", "fuse.sshfs", "gpfs", "lustre", "nfs", "nfs4", "ocfs2", "smb3", "smbfs",
 }  # fmt: skip
-_GPU = ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/nvidiactl")
+_GPU = ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 
 
 def memory() -> Iterator[Finding]:
@@ -51,28 +50,30 @@ def memory() -> Iterator[Finding]:
 
 
 def torch() -> Iterator[Finding]:
-    """The devices that `score` can use; torch is imported only where it is installed."""
-    gpu = any(Path(path).exists() for path in _GPU)
-    if importlib.util.find_spec("torch") is None:
+    """The devices that `score` can use; torch is imported only where there is a GPU."""
+    gpu, version = any(Path(path).exists() for path in _GPU), installed("torch")
+    if version is None:
         if gpu:
             do = "pip install 'dasd-data[score]'"
             yield Finding("devices", WARNING, "there is a GPU, but torch is not installed", do)
-        return
-    import torch as library
-
-    if library.cuda.is_available():
-        names = [library.cuda.get_device_name(i) for i in range(library.cuda.device_count())]
-        yield Finding("devices", OK, f"torch {library.__version__}, CUDA: {', '.join(names)}")
-    elif gpu:
-        yield Finding(
-            "devices",
-            WARNING,
-            f"there is a GPU that torch {library.__version__} does not use",
-            "install a CUDA build of torch, and a driver that is new enough for it",
-        )
+    elif not gpu:
+        yield Finding("devices", OK, f"torch {version}, CPU: there is no GPU")
     else:
-        threads = library.get_num_threads()
-        yield Finding("devices", OK, f"torch {library.__version__}, CPU ({threads} threads)")
+        yield _gpu(version)
+
+
+def _gpu(version: str) -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Finding("devices", OK, f"torch {version}, CUDA: {', '.join(names)}")
+    return Finding(
+        "devices",
+        WARNING,
+        f"there is a GPU that torch {version} does not use",
+        "install a CUDA build of torch, and a driver that is new enough for it",
+    )
 
 
 def spill() -> Iterator[Finding]:
