@@ -23,6 +23,7 @@ from dasd_data import __version__, card, contract, files, shards, sqlfiles
 from dasd_data.catalog import Catalog
 from dasd_data.errors import ConflictError, UsageError
 from dasd_data.files import flush_and_hash
+from dasd_data.interrupts import held
 from dasd_data.schema import TABLES
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile
@@ -81,6 +82,7 @@ def build(
         manifest = _manifest(catalog, view, session, tables)
         target = out or catalog.path / "builds" / view.name / manifest["build_id"]
         if not dry_run and (there := _unchanged(target, manifest["build_id"])):
+            _record(catalog, view, there, target)  # a run that died may not have come to it
             return Build(there, target, unchanged=True)
         if not dry_run:
             _check_target(target)
@@ -210,9 +212,15 @@ def _write(
         for path in temporary.rglob("*"):
             if path.is_file():
                 flush_and_hash(path)
-        _replace(temporary, target, manifest["build_id"])
+        with held():
+            _replace(temporary, target, manifest["build_id"])
+            _record(catalog, view, manifest, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _record(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path) -> None:
+    """Add the build to the table of builds, unless it is there."""
     row = {
         "build_id": manifest["build_id"],
         "view": view.name,

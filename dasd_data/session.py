@@ -177,6 +177,10 @@ def translated(sql: str) -> Iterator[None]:
         raise ConfigError(f"{_first(error)}: raise DASD_MEMORY_LIMIT") from None
     except duckdb.Error as error:
         raise UsageError(str(error)) from None
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _unknown_name(message: str) -> UnknownNameError | None:

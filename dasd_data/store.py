@@ -16,7 +16,7 @@ import os
 import platform
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -223,9 +223,14 @@ class Writer:
             for name in TABLES
             if name in batches and len(batches[name])
         }
-        if any(result.new for result in done.values()):
+        if any(result.new for result in done.values()) or self._unrecorded(done):
             self.store.record(self.what)
         return done
+
+    def _unrecorded(self, names: Iterable[str]) -> bool:
+        """Whether a table has commits that no snapshot names: their writer died, or is about to."""
+        recorded = self.store.snapshot().versions
+        return any(self.table(name).version > recorded[name] for name in names)
 
     def known(self, name: str, rows: pa.Table) -> np.ndarray:
         """Which rows' keys are in a table, [rows] bool, as of the last commit seen."""
@@ -277,6 +282,11 @@ class _KeyedTable:
         rows = pa.concat_tables(tables)
         index.add(rows.select(self.spec.key), rows["content_hash"].to_numpy())
         self._read.update(unread)
+
+    @property
+    def version(self) -> int:
+        """The version up to which the keys are read."""
+        return int(self._handle.version())
 
     def refresh(self) -> None:
         """Take in what other writers committed."""

@@ -22,6 +22,7 @@ from builders.segment.stage import segment_missing, token_tables
 from builders.tokens.table import TokenTable
 from dasd_data.catalog import Catalog
 from dasd_data.errors import DasdError, DataError, RowError
+from dasd_data.interrupts import held
 
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
 OTHER_CONTENT = "a row with the same key and other content is there already"
@@ -42,21 +43,33 @@ class Ingest:
         context = replace(self.context, file=str(path), source="")
         shape: shapes.Shape | None = None
         for row in read.read(path, on_bytes=progress):
-            self.run.counts["rows"] += 1
-            place = (row.file, row.line)
-            try:
-                if row.value is None:
-                    raise RowError(row.error or "unreadable")
-                shape = shape or shapes.detect(row.value, context)
-                for record in shape.parse(row.value, context, row.line):
-                    self.batch.add(record, place)
-            except RowError as error:
-                self._refuse(place, reason(error), row.excerpt())
+            with held():  # a response is never without its tokens
+                shape = self._row(row, shape, context)
             if self.batch.size >= BATCH_BYTES or time.monotonic() >= self.deadline:
                 self.commit()
 
+    def _row(
+        self, row: read.RawRow, shape: shapes.Shape | None, context: shapes.Context
+    ) -> shapes.Shape | None:
+        """Add an input row to the batch; returns the shape of the file, once a row has told it."""
+        self.run.counts["rows"] += 1
+        place = (row.file, row.line)
+        try:
+            if row.value is None:
+                raise RowError(row.error or "unreadable")
+            shape = shape or shapes.detect(row.value, context)
+            for record in shape.parse(row.value, context, row.line):
+                self.batch.add(record, place)
+        except RowError as error:
+            self._refuse(place, reason(error), row.excerpt())
+        return shape
+
     def commit(self) -> None:
         """Commit the batch, with the sentences and sums of its responses."""
+        with held():
+            self._commit()
+
+    def _commit(self) -> None:
         tables = self.batch.tables()
         self._drop_conflicts(tables)
         for name, table in _derived(tables, self.run, self._table_of).items():

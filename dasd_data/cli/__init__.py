@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import importlib
-import io
-import os
-import signal
-import sys
-import traceback
 from importlib.metadata import entry_points
 
 import click
 
 from dasd_data import __version__
-from dasd_data.errors import DasdError, UnknownNameError
+from dasd_data.errors import UnknownNameError
+from dasd_data.main import COMPLETE, NAME, main
+
+__all__ = ["COMPLETE", "NAME", "cli", "main"]
 
 _COMMANDS = {
     "init": "dasd_data.cli.catalog:init",
@@ -28,7 +24,6 @@ _COMMANDS = {
     "completion": "dasd_data.cli.complete:completion",
 }
 _GROUP = "dasd_data.builders"
-NAME, COMPLETE = "dasd-data", "_DASD_DATA_COMPLETE"
 _SECTIONS = {
     "The shortest way": ("select",),
     "Fill a catalog": ("init", "ingest", "segment", "filter", "score"),
@@ -85,70 +80,3 @@ def cli() -> None:
     The shortest way in: `dasd-data select candidates.jsonl --student MODEL --out train.jsonl`.
     Otherwise: init, ingest, score, filter, build.
     """
-
-
-def main() -> None:
-    """Run the command line, and exit.
-
-    Exit codes: 0, 1 a defect of ours, 2 usage, 3 data, 4 conflict, 5 remote, 6 denied,
-    130 interrupted. `DASD_DEBUG=1` adds the stack trace to an error.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")
-    if COMPLETE in os.environ:
-        _complete()
-    try:
-        code = cli.main(prog_name=NAME, complete_var=COMPLETE, standalone_mode=False)
-        if sys.stdout:
-            sys.stdout.flush()
-        sys.exit(code or 0)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        sys.exit(_say("interrupted: what was committed stays; run the same command to go on", 130))
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except DasdError as error:
-        sys.exit(_say(f"error: {error}", error.exit_code))
-    except BrokenPipeError:  # `dasd-data sql ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:  # a folder that cannot be written, a full disk
-        place = f"{error.filename}: " if error.filename else ""
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        hint = "; make room and run the same command again" if full else ""
-        sys.exit(_say(f"error: {place}{error.strerror or error}{hint}", 3 if full else 2))
-    except Exception as error:
-        sys.exit(_say(_defect(error), 1))
-
-
-def _complete() -> None:
-    """Answer a shell's question for completions: in silence, whatever is wrong, and exit."""
-    from dasd_data.cli import complete
-
-    complete.register()
-    with contextlib.suppress(BaseException), contextlib.redirect_stderr(io.StringIO()):
-        cli.main(prog_name=NAME, complete_var=COMPLETE)
-    sys.stdout.flush()
-    os._exit(0)
-
-
-def _defect(error: Exception) -> str:
-    """One line on an error that nobody expected: what to report."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    what = " ".join(str(error).split())[:300]
-    return (
-        f"a defect of dasd-data {__version__}: {type(error).__name__}: {what} "
-        f"({place.filename}:{place.lineno}); run it again with DASD_DEBUG=1 and report the trace"
-    )
-
-
-def _say(text: str, code: int) -> int:
-    from dasd_data.cli.tables import printable
-
-    if os.environ.get("DASD_DEBUG", "") not in {"", "0"}:
-        traceback.print_exc()
-    click.echo(printable(text), err=True)
-    return code
