@@ -8,6 +8,8 @@ compiled as temporary views, which refuse a COPY in a CTE.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import tempfile
 import uuid
@@ -174,6 +176,11 @@ def translated(sql: str) -> Iterator[None]:
     except duckdb.IOException as error:
         raise DataError(_first(error)) from None
     except duckdb.OutOfMemoryException as error:
+        if "failed to offload" in str(error):
+            raise DataError(
+                f"{os.strerror(errno.ENOSPC)}: DuckDB spills to {tempfile.gettempdir()}; TMPDIR "
+                "names another folder"
+            ) from None
         raise ConfigError(f"{_first(error)}: raise DASD_MEMORY_LIMIT") from None
     except duckdb.Error as error:
         raise UsageError(str(error)) from None

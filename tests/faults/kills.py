@@ -222,6 +222,13 @@ def every_step(ref: Reference) -> Iterator[Point]:
     yield from (Point((float(k),)) for k in range(1, len(ref.steps) + 1))
 
 
+def every_commit(ref: Reference) -> Iterator[Point]:
+    """One death before and after each commit, and at each step of a build."""
+    for number, name in enumerate(ref.steps, 1):
+        if name.endswith((": written", ": committed")) or "builds" in name:
+            yield Point((float(number),))
+
+
 def at_random(ref: Reference, seed: int) -> Iterator[Point]:
     """Without end: deaths at random times, in pairs at random steps, and of both kinds."""
     draw = random.Random(f"{ref.job.name} {seed}")
@@ -268,6 +275,9 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1_000, help="over all stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=[*JOBS])
+    parser.add_argument(
+        "--commits", action="store_true", help="every commit of each stage, and then the points"
+    )
     parser.add_argument("--rows", type=int, default=6, help="input rows, of four candidates each")
     arguments = parser.parse_args()
     with scratch_folder() as scratch:
@@ -280,7 +290,9 @@ def main() -> None:
             ref = reference(JOBS[stage], scratch)
             share = arguments.points // len(arguments.stages)
             share += n < arguments.points % len(arguments.stages)
-            points = list(every_step(ref))
+            points = list(every_commit(ref) if arguments.commits else every_step(ref))
+            if arguments.commits:
+                share += len(points)
             if len(points) > share:
                 points = random.Random(arguments.seed).sample(points, share)
             more = at_random(ref, arguments.seed)

@@ -57,7 +57,8 @@ def start(work: Callable[[], Any], log: Path) -> int:
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
-    os._exit(status)
+    finally:  # never back into the parent's stack
+        os._exit(status)
 
 
 def finish(pid: int, log: Path, within: float = 300.0) -> tuple[int, Any]:
