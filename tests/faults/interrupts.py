@@ -74,7 +74,8 @@ def judged(code: int, stderr: str) -> Stopped:
     lines = [line for line in stderr.splitlines() if line]  # click ends the line that has the ^C
     if "Traceback" in stderr or "Exception ignored" in stderr:
         found.problems.append("a stack trace")
-    if code not in {0, 130}:
+    ended = {0, -signal.SIGINT, -signal.SIGTERM}  # done, and gone while Python cleaned up
+    if code not in {*ended, 130} or (code < 0 and MESSAGE in lines):
         found.problems.append(f"exit {code}")
     if code == 130 and lines != [MESSAGE]:
         found.problems.append("more or less than the one line")

@@ -20,7 +20,7 @@ from dasd_data.store import Snapshot, Store
 # When, by whom and from which snapshot a row came to be differs between two runs.
 # A build's id has the hashes of files in it, and these hold run ids.
 _VOLATILE = {"run_id", "built_at", "snapshot_id", "path", "content_hash", "build_id", "files"}
-_OF_RUNS = {"runs", "run_events"}
+OF_RUNS = {"runs", "run_events"}
 
 
 @dataclass
@@ -45,7 +45,7 @@ def read(store: Store, snapshot: Snapshot, folder: Path) -> State:
         listed = found.to_pylist()
         rows[name] = Counter(_text(row) for row in listed)
         plain = [{k: v for k, v in row.items() if k not in _VOLATILE} for row in listed]
-        if name not in _OF_RUNS:
+        if name not in OF_RUNS:
             content[name] = Counter(_text(row) for row in plain)
         keys = Counter(_text({k: row[k] for k in TABLES[name].key}) for row in listed)
         repeated += [f"{name} {key}" for key, number in keys.items() if number > 1]
