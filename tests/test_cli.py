@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -139,6 +142,13 @@ def test_settings_of_a_view_reach_the_query(catalog):
         (["sql", "COPY responses TO 'stolen.csv'"], 6, "only SELECT"),
         (["show", "respnses"], 2, "did you mean 'responses'"),
         (["biuld"], 2, "did you mean 'build'"),
+        (["build", "--veiw", "low_t_das"], 2, "Did you mean '--view'"),
+        (["build", "--view", "low_t_das", "--set"], 2, "requires an argument"),
+        (["build", "--view", "low_t_das", "--set", "teacher=techer"], 2, "did you mean 'teacher'"),
+        (["filter", "--only", "lenght"], 2, "did you mean 'length'"),
+        (["sql", "SELECT 1", "--threads", "0"], 2, "--threads"),
+        (["status", "--catalog", "dasd.toml"], 2, "is a file: a catalog is a folder"),
+        (["score", "--model", "a/b/c", "--name", "x"], 2, "no model at 'a/b/c'"),
         (["ingest", "nothing.jsonl"], 2, "nothing.jsonl"),
         (["filter"], 2, "pass --tokenizer"),
         (["init", "dasd.toml"], 2, "is a file"),
@@ -219,3 +229,139 @@ def test_results_come_as_polars_pandas_and_arrow(catalog):
     assert result.pl().rows() == [("a", 0.6)]
     assert result.df()["temperature"].tolist() == [0.6]
     assert result.to_arrow_table().to_pylist() == [{"response_id": "a", "temperature": 0.6}]
+
+
+COMPETITOR = """
+from dasd_data import store
+store._ATTEMPTS, busy, made = 2, [], store.Store.__init__
+def competing(self, path, *rest):
+    def other(step):
+        if step == "snapshots: written" and not busy:
+            busy.append(1)
+            store.Store(path).record("another writer")
+            busy.clear()
+    made(self, path, other)
+store.Store.__init__ = competing
+"""
+
+
+def test_a_conflict_that_cannot_be_won_is_exit_code_4(catalog, command):
+    """A script could not tell that trying again would help."""
+    done = command("build", "--view", "low_t_das", before=COMPETITOR)
+    assert (done.returncode, "try again" in done.stderr) == (4, True)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["filter", "--tokenizer", "some/model"], ["score", "--model", "some/model", "--name", "x"]],
+)
+def test_a_hub_that_is_not_reached_is_exit_code_5(catalog, command, arguments):
+    """A network failure would pass for a wrong name."""
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(Path.cwd())}
+    done = command(*arguments, env=env)
+    assert done.returncode == 5
+    assert "the Hub did not give it" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_closed_port_is_exit_code_5(catalog, command):
+    """The client's own exceptions would end in a stack trace."""
+    env = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(Path.cwd())}
+    done = command("filter", "--tokenizer", "some/model", env=env)
+    assert (done.returncode, "Traceback" in done.stderr) == (5, False)
+
+
+def test_an_interruption_is_exit_code_130(catalog):
+    """A pipeline would go on after Ctrl-C."""
+    code = "from dasd_data.cli import main; print('up', flush=True); main()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, "sql", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout.readline() == "up\n"
+    time.sleep(2)  # it waits for the query, which never comes
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=60)
+    assert (child.returncode, "Traceback" in told) == (130, False)
+    assert "interrupted" in told
+
+
+def test_a_defect_is_one_line_and_debug_gives_the_trace(catalog, command):
+    """Users would face a stack trace, or none when one is asked for."""
+    before = "import dasd_data; dasd_data.open = lambda *a, **k: 1 / 0"
+    done = command("status", before=before)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "ZeroDivisionError" in done.stderr
+    assert "DASD_DEBUG=1" in done.stderr
+    traced = command("status", before=before, env={**os.environ, "DASD_DEBUG": "1"})
+    assert "Traceback" in traced.stderr
+
+
+def test_a_reader_that_leaves_and_a_full_disk_end_in_order(catalog, command):
+    """`| head` would print a stack trace; a result cut short would pass for whole."""
+    read, write = os.pipe()
+    os.close(read)
+    gone = command("views", capture_output=False, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (gone.returncode, gone.stderr) == (0, "")
+    with Path("/dev/full").open("w") as full:
+        done = command("views", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, "No space left" in done.stderr) == (3, True)
+
+
+def test_a_catalog_that_may_not_be_written_says_so(catalog):
+    """A missing permission would be a stack trace of a library."""
+    as_other = []
+    if os.getuid() == 0:  # root may write everywhere, unless it gives that up
+        if shutil.which("setpriv") is None:
+            pytest.skip("root without setpriv")
+        as_other = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    code = "from dasd_data.cli import main; main()"
+    arguments = [*as_other, sys.executable, "-c", code, "build", "--view", "low_t_das"]
+    catalog.path.chmod(0o555)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    catalog.path.chmod(0o755)
+    assert done.returncode == 2
+    assert "ermission denied" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_json_has_numbers_times_and_no_nan(catalog, command):
+    """`jq` would stop at NaN, and sums would be texts."""
+    query = (
+        "SELECT 'nan'::DOUBLE AS n, 12345678901234567890::HUGEINT AS h, 1.50::DECIMAL(9, 2) AS d,"
+        " TIMESTAMPTZ '2026-01-02 03:04:05+00' AS t, '\\x00a'::BLOB AS b, MAP {'x': 1} AS m,"
+        " INTERVAL 3 DAY AS i, 1 AS twice, 2 AS twice"
+    )
+    done = command("sql", query, "--json")
+    (row,) = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert row == {
+        "n": None, "h": 12345678901234567890, "d": 1.5, "t": "2026-01-02T03:04:05Z", "b": "AGE=",
+        "m": {"x": 1}, "i": "3 days", "twice": 1, "twice_9": 2,
+    }  # fmt: skip
+    assert command("sql", query, "--csv").returncode == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_imports_nothing_heavy(command, name):
+    """Looking an option up would take seconds."""
+    before = (
+        "import atexit, os, sys\nheavy = {'torch', 'duckdb', 'numba', 'transformers', 'polars'}\n"
+        "atexit.register(lambda: heavy & set(sys.modules) and os._exit(9))"
+    )
+    assert command(name, "--help", before=before).returncode == 0
+
+
+def test_threads_are_those_of_the_flag_then_the_variable_then_the_file(catalog, command):
+    """A shared machine would be taken whole in spite of a setting."""
+    Path("dasd.toml").write_text('catalog = "dasd.catalog"\nthreads = 3\n')
+    query = ("sql", "SELECT current_setting('threads') AS n", "--json")
+    env = {**os.environ, "DASD_THREADS": "2"}
+    found = [
+        json.loads(command(*query, *more, env=e).stdout)[0]["n"]
+        for more, e in ((["--threads", "1"], env), ([], env), ([], os.environ))
+    ]
+    assert found == [1, 2, 3]
+    Path("dasd.toml").write_text("threads = 0\n")
+    assert "threads must be a positive number" in command(*query).stderr

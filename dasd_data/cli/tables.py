@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -22,15 +23,20 @@ def print_table(
 
     Where a terminal is too narrow for the columns, every row is a list of its own.
     """
-    from rich.console import Console
+    from rich import console as rich
     from rich.table import Table
     from rich.text import Text
+
+    class Console(rich.Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # a reader that left is no failure: rich would exit with 1
 
     names = list(columns or (rows[0] if rows else []))
     cells = [[cell(row[name]) for name in names] for row in rows]
     heads = [printable(name) for name in names]
     numeric = [_numeric([row[name] for row in rows]) for name in names]
-    console, wide = Console(), [_widths(heads, cells, i) for i in range(len(names))]
+    console = Console(width=shutil.get_terminal_size().columns)
+    wide = [_widths(heads, cells, i) for i in range(len(names))]
     least = [
         w if n else max(len(h), min(w, NARROWEST))
         for h, w, n in zip(heads, wide, numeric, strict=True)
