@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 NARROWEST = 12  # a column of text is wrapped down to this; what is wider still is shown row by row
-_BETWEEN = 3
+_BETWEEN, _ANY_HEIGHT = 3, 25
 
 
 def print_table(
@@ -35,7 +35,8 @@ def print_table(
     cells = [[cell(row[name]) for name in names] for row in rows]
     heads = [printable(name) for name in names]
     numeric = [_numeric([row[name] for row in rows]) for name in names]
-    console = Console(width=shutil.get_terminal_size().columns)
+    # With a height, too: rich takes every dumb terminal for 80 columns wide otherwise.
+    console = Console(width=shutil.get_terminal_size().columns, height=_ANY_HEIGHT)
     wide = [_widths(heads, cells, i) for i in range(len(names))]
     least = [
         w if n else max(len(h), min(w, NARROWEST))
@@ -43,7 +44,7 @@ def print_table(
     ]
     between = _BETWEEN * (len(names) - 1)
     if not sys.stdout or not sys.stdout.isatty():
-        console = Console(width=max(sum(wide) + between, 1))
+        console = Console(width=max(sum(wide) + between, 1), height=_ANY_HEIGHT)
     elif rows and sum(least) + between > console.width:
         _print_records(heads, cells, title)
         return
