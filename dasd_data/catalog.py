@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from dasd_data import config as configuration
 from dasd_data import parameters, scorers, sqlfiles
-from dasd_data.errors import UnknownNameError, UsageError
-from dasd_data.parameters import Parameter
+from dasd_data.errors import ConfigError, UnknownNameError, UsageError
+from dasd_data.parameters import Parameter, Variables
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile
@@ -82,19 +82,48 @@ class Catalog:
         self, view: SqlFile | None = None, settings: Mapping[str, Any] | None = None
     ) -> Session:
         """A new locked session with the base views, and with the parameters of a view set."""
-        session = Session(
-            self.files, threads=self.config.threads, memory_limit=self.config.memory_limit
-        )
-        session.values = self.parameters(view, settings)
-        self._set(session, self.declared(view), given=settings or {})
+        session = Session(self.files, threads=self.config.threads, limits=self.config.sql)
+        session.use(self.variables(view, settings))
         session.create_base_views()
         return session
+
+    def variables(
+        self, view: SqlFile | None = None, settings: Mapping[str, Any] | None = None
+    ) -> Variables:
+        """What the SQL of a view reads as variables: names mean what they mean in this catalog."""
+        declared, given = self.declared(view), settings or {}
+        variables, rows = Variables(), self.scorers()
+        values = self.parameters(view, settings)
+        for name, parameter in declared.items():
+            if parameter.type == "segmenter" and values[name] is None:
+                values[name] = self.segmenter()
+            if parameter.type != "scorer" or values[name] is None:
+                continue
+            try:
+                values[name] = scorers.resolve(values[name], self.config.scorers, rows)
+            except UsageError as problem:
+                if name in given:
+                    raise
+                # Only a query that reads this scorer's sentences fails, and then says why.
+                values[name] = None if values["require_scores"] else ""
+                variables.set_text(f"{name}_error", str(problem))
+        variables.set_values(declared, values)
+        current = self.filter_versions()
+        variables.set_filters({n: current.get(n, "") for n in values["required_filters"]})
+        return variables
 
     def declared(self, view: SqlFile | None = None) -> dict[str, Parameter]:
         """All parameters: those of the base views, and a view's own."""
         declared: dict[str, Parameter] = {}
-        for file in (*sqlfiles.base_views(), *([view] if view else [])):
+        for file in sqlfiles.base_views():
             declared.update(file.parameters)
+        for name, parameter in view.parameters.items() if view else ():
+            if declared.get(name, parameter) != parameter:
+                raise ConfigError(
+                    f"{view and view.path}: parameter {name} is declared already: give it another "
+                    "value under [defaults], or another name"
+                )
+            declared[name] = parameter
         return declared
 
     def parameters(
@@ -157,32 +186,7 @@ class Catalog:
     @cached_property
     def _plain(self) -> Session:
         """A session over the tables alone, for what the variables depend on."""
-        return Session(
-            self.files, threads=self.config.threads, memory_limit=self.config.memory_limit
-        )
-
-    def _set(
-        self, session: Session, declared: Mapping[str, Parameter], given: Mapping[str, Any]
-    ) -> None:
-        """Resolve names to what they mean in this catalog, and set all variables."""
-        values, rows = session.values, self.scorers()
-        for name, parameter in declared.items():
-            if parameter.type == "segmenter" and values[name] is None:
-                values[name] = self.segmenter()
-            if parameter.type != "scorer" or values[name] is None:
-                continue
-            try:
-                values[name] = scorers.resolve(values[name], self.config.scorers, rows)
-            except UsageError as problem:
-                if name in given:
-                    raise
-                # Only a query that reads this scorer's sentences fails, and then says why.
-                values[name] = None if values["require_scores"] else ""
-                session.set_text(f"{name}_error", str(problem))
-        session.set_variables(declared, values)
-        current = self.filter_versions()
-        session.filters = {n: current.get(n, "") for n in values["required_filters"]}
-        session.set_filters(session.filters)
+        return Session(self.files, threads=self.config.threads, limits=self.config.sql)
 
 
 def open(path: str | Path | None = None, *, at: int | None = None) -> Catalog:

@@ -24,7 +24,7 @@ def check_rows(session: Session, view: SqlFile) -> int:
         if name not in columns:
             raise ContractError(f"view {view.name} has no column {name}: it has {columns}")
     for name in columns:
-        if name in RENDERED:
+        if name.lower() in RENDERED:
             raise ContractError(
                 f"view {view.name} has a column {name}: the build adds it itself, leave it out"
             )

@@ -30,7 +30,11 @@ from dasd_data.errors import ConfigError, UnknownNameError
 from dasd_data.parameters import Parameter
 
 _FRONT = re.compile(r"\s*/\*(.*?)\*/", re.DOTALL)
-_KEYS = {"description", "parameters", "defaults", "key", "config"}
+_KEYS = {"description": str, "parameters": dict, "defaults": dict, "key": list, "config": str}
+_NAMED = {str: "text", dict: "table", list: "list"}
+_LARGEST = 1 << 20
+_NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
+_RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class SqlFile:
     defaults: dict[str, Any] = field(default_factory=dict)
     key: tuple[str, ...] = ("response_id",)
     config: str = ""
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the view came with this package: any other is SQL of others."""
+        return self.path.resolve().parent == (sql_folder() / "views").resolve()
 
 
 @cache
@@ -134,18 +143,24 @@ def code_version() -> str:
 
 def load(path: Path, name: str) -> SqlFile:
     """Read a SQL file. Raises ConfigError naming the file and the key that is wrong."""
-    text = path.read_text()
+    check_name(name, f"view {str(path)!r}")
+    text = _read(path)
     match = _FRONT.match(text)
     try:
         front = tomllib.loads(match.group(1)) if match else {}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: the opening comment is not TOML: {error}") from None
-    for key in front:
+    for key, value in front.items():
         if key not in _KEYS:
             raise UnknownNameError("front-matter key", key, _KEYS, f" ({path})")
+        if not isinstance(value, _KEYS[key]):
+            raise ConfigError(f"{path}: {key} must be a {_NAMED[_KEYS[key]]}")
+    key = front.get("key", ["response_id"])
+    if not key or not all(isinstance(column, str) and column for column in key):
+        raise ConfigError(f"{path}: key must be a list of columns")
     parameters = {
-        key: Parameter.declared(key, value, path)
-        for key, value in front.get("parameters", {}).items()
+        name: Parameter.declared(name, declaration, path)
+        for name, declaration in front.get("parameters", {}).items()
     }
     sql = text[match.end() :] if match else text
     return SqlFile(
@@ -155,6 +170,30 @@ def load(path: Path, name: str) -> SqlFile:
         front.get("description", ""),
         parameters,
         front.get("defaults", {}),
-        tuple(front.get("key", ["response_id"])),
-        front.get("config", name),
+        tuple(dict.fromkeys(key)),
+        check_name(front.get("config", name), f"{path}: config"),
     )
+
+
+def check_name(name: str, what: str) -> str:
+    """A name of a view or a Hub configuration, which become folders in everybody's clones.
+
+    Raises ConfigError for what another system could not store, or would take for a path.
+    """
+    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
+        raise ConfigError(
+            f"{what}: {name!r} cannot be its name: use letters, digits, _, - and . (64 at most, "
+            "not a dot at either end), and none of Windows' own, such as CON"
+        )
+    return name
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ConfigError(f"{path}: a view file has at most {_LARGEST:,} bytes")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error}") from None

@@ -18,6 +18,7 @@ import pytest
 import dasd_data
 from builders.run import to_table as table
 from dasd_data.catalog import Catalog
+from dasd_data.config import VARIABLES
 from dasd_data.keys import question_id
 from dasd_data.schema import TABLES
 from dasd_data.store import Writer
@@ -28,7 +29,7 @@ FILTERS = ("length", "structure", "completeness", "repetition", "cjk")
 @pytest.fixture(autouse=True)
 def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test starts in an empty folder, without the caller's DASD_* settings."""
-    for name in ("DASD_CATALOG", "DASD_THREADS", "DASD_MEMORY_LIMIT", "DASD_DEBUG"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -18,6 +18,7 @@ from dasd_data.cli.common import (
     print_json,
     settings_option,
     threads_option,
+    trusted_option,
 )
 
 
@@ -31,6 +32,7 @@ from dasd_data.cli.common import (
 @settings_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write the split to.")
 @click.option("--dry-run", is_flag=True, help="Choose the rows, write nothing.")
+@trusted_option
 @threads_option
 @catalog_option
 @json_option
@@ -39,6 +41,7 @@ def build(
     settings: dict[str, Any],
     out: Path | None,
     dry_run: bool,
+    trusted: bool,
     catalog: str | None,
     as_json: bool,
 ) -> None:
@@ -55,7 +58,13 @@ def build(
         note(f"{file.path} takes the place of the shipped view {view}")
     with Progress(f"build {view}") as progress:
         made = builds.build(
-            found, view, settings, out=out, dry_run=dry_run, progress=progress.update
+            found,
+            view,
+            settings,
+            out=out,
+            dry_run=dry_run,
+            trusted=trusted,
+            progress=progress.update,
         )
     if as_json:
         print_json({**made.manifest, "path": made.path, "unchanged": made.unchanged})

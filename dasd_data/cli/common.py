@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dasd_data.cli import complete
-from dasd_data.cli.tables import print_table, printable
+from dasd_data.cli.tables import print_table, printable, visible_json
 
 __all__ = [
     "Progress",
@@ -29,6 +29,8 @@ __all__ = [
     "printable",
     "settings_option",
     "threads_option",
+    "trusted_option",
+    "visible_json",
 ]
 
 _EVERY_S = 30.0  # one progress line per 30 s without a terminal
@@ -58,6 +60,20 @@ threads_option = click.option(
 )
 
 
+def _trusted(ctx: click.Context, option: click.Parameter, value: bool) -> bool:
+    if value:
+        note("--trusted: this SQL may read and write files, and runs without limits of time")
+    return value
+
+
+trusted_option = click.option(
+    "--trusted",
+    is_flag=True,
+    callback=_trusted,
+    help="The SQL is your own: run it unlocked, in this process; it may read and write files.",
+)
+
+
 def note(text: str) -> None:
     """A line for the person, on stderr."""
     click.echo(printable(text), err=True)
@@ -67,7 +83,7 @@ def print_json(value: Any) -> None:
     """A JSON document on stdout."""
     import msgspec
 
-    click.echo(msgspec.json.format(json_text(value), indent=1))
+    click.echo(visible_json(msgspec.json.format(json_text(value), indent=1)))
 
 
 def json_text(value: Any) -> str:

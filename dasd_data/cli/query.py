@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -15,9 +16,15 @@ from dasd_data.cli.common import (
     note,
     print_json,
     print_table,
+    printable,
     settings_option,
     threads_option,
+    trusted_option,
+    visible_json,
 )
+
+if TYPE_CHECKING:
+    from dasd_data.sandbox import Rows
 
 _SHOWN_ROWS = 1_000
 
@@ -25,61 +32,107 @@ _SHOWN_ROWS = 1_000
 @click.command()
 @click.argument("query")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout.")
+@trusted_option
 @settings_option
 @threads_option
 @catalog_option
 @json_option
 def sql(
-    query: str, as_csv: bool, settings: dict[str, Any], catalog: str | None, as_json: bool
+    query: str,
+    as_csv: bool,
+    trusted: bool,
+    settings: dict[str, Any],
+    catalog: str | None,
+    as_json: bool,
 ) -> None:
     """Run one reading statement: SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN.
 
-    `dasd-data views` lists what can be queried. QUERY may be - for standard input.
+    `dasd-data views` lists what can be queried. QUERY may be - for standard input. It runs in a
+    process of its own that reads the catalog and nothing else, within the limits of [sql] in
+    dasd.toml.
     """
     import dasd_data
-    from dasd_data.session import translated
+    from dasd_data import rows
 
     text = sys.stdin.read() if query == "-" else query
-    relation = dasd_data.open(catalog).sql(text, **settings)
-    with translated(text):
-        relation = _presentable(relation)
+    found = dasd_data.open(catalog)
+    variables = found.variables(None, settings)
+    with rows.of_sql(found, text, variables, trusted=trusted, patient=True) as result:
+        names = _distinct(result.schema.names)
         if as_csv:
-            import pyarrow.csv
-
-            pyarrow.csv.write_csv(_flat(relation.to_arrow_table()), sys.stdout.buffer)
+            _print_csv(names, result)
         elif as_json:
-            print_json(relation.to_arrow_table().to_pylist(maps_as_pydicts="lossy"))
+            _print_json(names, result)
         else:
-            rows = relation.limit(_SHOWN_ROWS + 1).to_arrow_table()
-            shown = rows.slice(0, _SHOWN_ROWS).to_pylist(maps_as_pydicts="lossy")
-            print_table(shown, rows.column_names)
-            if len(rows) > _SHOWN_ROWS:
-                note(f"only the first {_SHOWN_ROWS:,} rows are shown: --json and --csv print all")
+            _print_table(names, result)
 
 
-def _presentable(relation: Any) -> Any:
-    """The rows with intervals as text, which neither JSON nor CSV has, and names that differ."""
-    names, kinds = relation.columns, [str(kind) for kind in relation.types]
-    if len(set(names)) == len(names) and "INTERVAL" not in kinds:
-        return relation
-    from dasd_data.parameters import identifier
-
-    columns = []
-    for n, (name, kind) in enumerate(zip(names, kinds, strict=True), 1):
-        value = f"#{n}::VARCHAR" if kind == "INTERVAL" else f"#{n}"
-        other = name if name not in names[: n - 1] else f"{name}_{n}"
-        columns.append(f"{value} AS {identifier(other)}")
-    return relation.project(", ".join(columns))
+def _distinct(names: list[str]) -> list[str]:
+    """Names of columns, one that is there already with its place: a, a_2."""
+    found: list[str] = []
+    for place, name in enumerate(names, 1):
+        other = name if name not in found else f"{name}_{place}"
+        while other in found or (other != name and other in names):
+            other += "_"
+        found.append(other)
+    return found
 
 
-def _flat(table: Any) -> Any:
+def _dictionaries(names: list[str], batch: Any) -> list[dict[str, Any]]:
+    return cast(
+        list[dict[str, Any]], batch.rename_columns(names).to_pylist(maps_as_pydicts="lossy")
+    )
+
+
+def _print_table(names: list[str], result: Rows) -> None:
+    shown: list[dict[str, Any]] = []
+    for batch in result.batches:
+        shown += _dictionaries(names, batch.slice(0, _SHOWN_ROWS + 1 - len(shown)))
+        if len(shown) > _SHOWN_ROWS:
+            break
+    print_table(shown[:_SHOWN_ROWS], names)
+    if len(shown) > _SHOWN_ROWS:
+        note(f"only the first {_SHOWN_ROWS:,} rows are shown: --json and --csv print all")
+
+
+def _print_json(names: list[str], result: Rows) -> None:
+    """An array, one row a line, as the rows come."""
+    before = "[\n"
+    for batch in result.batches:
+        for row in _dictionaries(names, batch):
+            click.echo(before + visible_json(json_text(row)), nl=False)
+            before = ",\n"
+    click.echo("[]" if before == "[\n" else "\n]")
+
+
+def _print_csv(names: list[str], result: Rows) -> None:
+    """As faithful as CSV can be; on a terminal, control characters are spelled out."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    visible = printable if sys.stdout.isatty() else str
+    writer = None
+    for batch in (result.schema.empty_table(), *result.batches):
+        table = _flat(pa.table(batch.columns, [visible(name) for name in names]), visible)
+        writer = writer or pyarrow.csv.CSVWriter(sys.stdout.buffer, table.schema)
+        writer.write(table)
+    if writer:
+        writer.close()
+
+
+def _flat(table: Any, visible: Callable[[str], str]) -> Any:
     """Lists and structs as JSON text: CSV has neither."""
     import pyarrow as pa
 
     for i, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
-            texts = [None if v is None else json_text(v) for v in table[i].to_pylist()]
-            table = table.set_column(i, field.name, pa.array(texts, pa.string()))
+            values = table[i].to_pylist(maps_as_pydicts="lossy")
+            texts = [None if v is None else visible(json_text(v)) for v in values]
+        elif pa.types.is_string(field.type) and visible is printable:
+            texts = [None if v is None else printable(v) for v in table[i].to_pylist()]
+        else:
+            continue
+        table = table.set_column(i, field.name, pa.array(texts, pa.string()))
     return table
 
 
@@ -146,4 +199,4 @@ def show(name: str, catalog: str | None, as_json: bool) -> None:
             print_table(report[part], title=part)
             click.echo()
     if "sql" in report:
-        click.echo(report["sql"])
+        click.echo(printable(report["sql"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,12 @@ def print_table(
     elif rows and sum(least) + between > console.width:
         _print_records(heads, cells, title)
         return
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(
+        title=title and Text(printable(title)),
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+    )
     for head, width, right in zip(heads, least, numeric, strict=True):
         table.add_column(
             Text(head), justify="right" if right else "left", min_width=width, overflow="fold"
@@ -110,5 +116,21 @@ def _inner(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Text without control characters: model output must not steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    """Text with control characters spelled out: model output must not steer the terminal.
+
+    They are those of C0 and C1 but for line ends and tabs, what reverses or hides text (bidi
+    controls, zero-width characters), and every other character without a shape of its own.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def visible_json(text: str) -> str:
+    """The same JSON, with the characters that `printable` spells out escaped as JSON does."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] if ord(c) > 127 else "\\u007f"
+        for c in text
+    )
