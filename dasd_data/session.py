@@ -26,6 +26,7 @@ from dasd_data import allowed, sqlfiles
 from dasd_data.config import SqlConfig
 from dasd_data.errors import (
     DamagedFileError,
+    DasdError,
     DataError,
     DeniedError,
     LimitError,
@@ -248,6 +249,8 @@ def translated(limits: SqlConfig | None = None) -> Iterator[None]:
     """Turn DuckDB's errors into this project's."""
     try:
         yield
+    except DasdError:  # DeniedError is an OSError too
+        raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         if problem := _problem(error, limits or SqlConfig()):
             raise problem from None
