@@ -85,7 +85,8 @@ def build(
     try:
         unlocked = trusted and not view.shipped
         manifest = _manifest(catalog, view, session, tables, unlocked)
-        target = out or catalog.path / "builds" / view.name / manifest["build_id"]
+        default = catalog.path / "builds" / view.name / manifest["build_id"]
+        target = default if out is None else _out(out)
         if not (dry_run or unlocked) and (there := _unchanged(target, manifest["build_id"])):
             _record(catalog, view, there, target)  # a run that died may not have come to it
             return Build(there, target, unchanged=True)
@@ -179,6 +180,14 @@ def _unchanged(target: Path, build_id: str) -> dict[str, Any] | None:
         if not path.is_file() or flush_and_hash(path) != shard["sha256"]:
             return None
     return manifest
+
+
+def _out(out: Path) -> Path:
+    """The folder that `--out` names. Raises UsageError for a name that few systems can store."""
+    folder = out.absolute() if out.name not in ("", "..") else out.resolve()
+    if not sqlfiles.portable(folder.name):
+        raise UsageError(f"--out {str(out)!r} is no name for a folder that others clone")
+    return folder
 
 
 def _check_target(target: Path) -> None:

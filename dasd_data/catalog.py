@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -22,6 +23,8 @@ from dasd_data.store import Snapshot, Store
 
 if TYPE_CHECKING:
     import duckdb
+
+_UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f%\\]")
 
 
 class Catalog:
@@ -55,7 +58,9 @@ class Catalog:
     def sql(self, query: str, **settings: Any) -> duckdb.DuckDBPyRelation:
         """Run one reading statement over the snapshot: `.pl()`, `.df()`, `.arrow()`, `.fetchall()`.
 
-        Keyword arguments set parameters of the base views, such as `beta=0.2`.
+        Keyword arguments set parameters of the base views, such as `beta=0.2`. It is locked, and
+        it runs in this process when its rows are asked for: unlike `dasd-data sql` it has no time
+        limit and ends with a notebook's own interrupt. For SQL of others, use the command.
         Raises UnknownNameError for an unknown name, DeniedError for a statement that writes.
         """
         return self._session_with(settings).query(query)
@@ -201,6 +206,11 @@ def open(path: str | Path | None = None, *, at: int | None = None) -> Catalog:
 def create(path: str | Path, *, settings: bool = True) -> Catalog:
     """Create a catalog, or complete one; with `settings`, a `dasd.toml` beside it if none is."""
     path = Path(path)
+    if bad := _UNSTORABLE.search(str(path.absolute())):
+        raise UsageError(
+            f"{str(path)!r} cannot be the path of a catalog: Delta cannot store tables under "
+            f"{bad.group()!r}"
+        )
     if any(path.glob("*.sql")) or ((path / "views").is_dir() and not (path / "tables").is_dir()):
         raise UsageError(f"{path} holds SQL files: a catalog needs a folder of its own")
     if path.exists() and not path.is_dir():
@@ -211,5 +221,5 @@ def create(path: str | Path, *, settings: bool = True) -> Catalog:
     (path / "views").mkdir(exist_ok=True)
     beside = path.absolute().parent / configuration.FILE
     if settings and not beside.exists():
-        beside.write_text(configuration.TEMPLATE.format(catalog=path.name))
+        beside.write_text(configuration.TEMPLATE.format(catalog=json.dumps(path.name)))
     return Catalog(replace(configuration.load(path), catalog=path))

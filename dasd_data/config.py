@@ -39,7 +39,7 @@ _SIZE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?\s*([KMGT]i?B|%)", re.IGNORECASE)
 
 TEMPLATE = """\
 # Settings of dasd-data. An unknown key is an error; see `dasd-data --help`.
-catalog = "{catalog}"
+catalog = {catalog}
 # threads = 8
 
 [scorers]

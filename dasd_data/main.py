@@ -66,8 +66,9 @@ def _code(error: BaseException) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
+        shown = io.StringIO()
+        error.show(shown)
+        return _say(shown.getvalue().rstrip("\n"), error.exit_code)
     if isinstance(error, BrokenPipeError):  # `dasd-data sql ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

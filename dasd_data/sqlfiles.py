@@ -34,6 +34,7 @@ _KEYS = {"description": str, "parameters": dict, "defaults": dict, "key": list, 
 _NAMED = {str: "text", dict: "table", list: "list"}
 _LARGEST = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
+_UNPORTABLE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]')
 _RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:\..*)?", re.IGNORECASE)
 
 
@@ -180,12 +181,17 @@ def check_name(name: str, what: str) -> str:
 
     Raises ConfigError for what another system could not store, or would take for a path.
     """
-    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
+    if not _NAME.fullmatch(name) or not portable(name):
         raise ConfigError(
             f"{what}: {name!r} cannot be its name: use letters, digits, _, - and . (64 at most, "
             "not a dot at either end), and none of Windows' own, such as CON"
         )
     return name
+
+
+def portable(name: str) -> bool:
+    """Whether Windows, too, can have a file or folder of this name."""
+    return not (_RESERVED.fullmatch(name) or _UNPORTABLE.search(name) or name.endswith((".", " ")))
 
 
 def _read(path: Path) -> str:

@@ -119,6 +119,67 @@ def test_model_output_cannot_steer_the_terminal(catalog):
     assert "\x1b" not in done.stdout
 
 
+HIDDEN = ["\x1b[31m", "\x9b1m", "\x07", "\u202e", "\u2066", "\u200b", "\ufeff", "\r", "\x7f"]
+
+
+def test_control_characters_are_spelled_out_everywhere(catalog):
+    """A name, an error or JSON could repaint the screen, or show text in another order."""
+    from dasd_data.cli.tables import printable, visible_json
+
+    text = "a\tb\n😀" + "".join(HIDDEN)
+    shown = printable(text)
+    assert shown.startswith("a\tb\n😀\\x1b[31m\\x9b1m\\x07\\u202e\\u2066\\u200b\\ufeff\\r\\x7f")
+    escaped = visible_json(json.dumps({"a": text, "b": "\U000e0001"}, ensure_ascii=False))
+    assert escaped.isprintable()
+    assert json.loads(escaped) == {"a": text, "b": "\U000e0001"}
+    for arguments in (
+        ["build", "--view", "x\x1b[31m[red]"],
+        ["build", "--bad\x1b[31m"],
+        ["build", "--view", "low_t_das", "--set", "be\x1b[31mta=1"],
+        ["sql", "SELECT error(chr(27) || '[31m[red]')"],
+        ["x\x1b[31m"],
+        ["status", "--catalog", "no\x1b[31m"],
+    ):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert "\x1b" not in done.stderr + done.stdout
+        assert "\\x1b[31m" in done.stderr
+
+
+def test_columns_of_one_name_are_all_there(catalog):
+    """The second column would take the place of the first."""
+    query = 'SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS "A"'
+    names = ["a", "a_2_", "a_2", "A"]
+    table = run("sql", query).stdout.splitlines()
+    assert table[0].replace(" ", "").split("┃") == names
+    assert table[2].replace(" ", "").split("│") == ["1", "2", "3", "4"]
+    (row,) = json.loads(run("sql", query, "--json").stdout)
+    assert row == dict(zip(names, [1, 2, 3, 4], strict=True))
+    assert run("sql", query, "--csv").stdout.splitlines() == ['"a","a_2_","a_2","A"', "1,2,3,4"]
+
+
+def test_a_long_result_comes_whole_or_says_that_it_does_not(catalog):
+    """Rows would be missing in silence, or the whole result be held in memory."""
+    query = "SELECT range AS n FROM range(5000)"
+    done = run("sql", query)
+    assert "only the first 1,000 rows" in done.stderr
+    assert [r["n"] for r in json.loads(run("sql", query, "--json").stdout)] == [*range(5000)]
+    assert run("sql", query, "--csv").stdout.split() == ['"n"', *map(str, range(5000))]
+    assert run("sql", "SELECT 1 AS n WHERE false", "--json").stdout == "[]\n"
+
+
+def test_a_limit_and_own_sql_have_their_exit_codes(catalog, tmp_path):
+    """A script could not tell a limit from a mistake."""
+    endless = run("sql", "FROM range(1000000000000) AS t(i) WHERE i < 0",
+                  env={**os.environ, "DASD_TIME_LIMIT": "1"})  # fmt: skip
+    assert (endless.returncode, "raise time_limit" in endless.stderr) == (6, True)
+    (tmp_path / "own.csv").write_text("a\n1\n")
+    assert run("sql", f"FROM '{tmp_path}/own.csv'").returncode == 6
+    own = run("sql", f"FROM '{tmp_path}/own.csv'", "--trusted", "--json")
+    assert (own.returncode, json.loads(own.stdout)) == (0, [{"a": 1}])
+    assert "--trusted" in own.stderr
+
+
 def test_settings_of_a_view_reach_the_query(catalog):
     """`--set` would have no effect on ad-hoc SQL."""
     query = "SELECT label FROM sentence_pairs LIMIT 1"

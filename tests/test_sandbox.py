@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from dasd_data import allowed, sandbox
 from dasd_data.build import build
 from dasd_data.config import SqlConfig
 from dasd_data.errors import (
+    ConfigError,
     ContractError,
     DasdError,
     DeniedError,
@@ -341,8 +343,6 @@ os._exit(1)
     with pytest.raises(UsageError) as told, (tmp_path / "secret").open() as held:
         os.set_inheritable(held.fileno(), True)
         rows(catalog, "SELECT 1")
-    import json
-
     names, home, listed, handles, own_group, linux, tries = json.loads(str(told.value))
     assert set(names) <= {"HOME", "LANG", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TMPDIR"}
     assert home
@@ -389,7 +389,7 @@ def test_the_child_dies_with_its_parent(catalog):
 @pytest.mark.slow
 def test_ctrl_c_ends_the_query_and_its_process(catalog):
     """Ctrl-C would leave the query running, or end without the exit code of an interruption."""
-    code = "from dasd_data.cli import main; main()"
+    code = "from dasd_data.main import main; main()"
     query = "SELECT count(*) FROM range(10000000000000)"
     command = subprocess.Popen(
         [sys.executable, "-c", code, "sql", query, "--catalog", str(catalog.path)],
@@ -503,3 +503,99 @@ def test_a_shipped_view_stops_at_the_time_limit(catalog):
     with pytest.raises(LimitError, match="time limit of 1 s"), session.timed():
         session.execute("CREATE TEMP TABLE t AS SELECT count(*) FROM range(10000000000000)")
     assert dasd_data.open(catalog.path).sql("SELECT 1").fetchall() == [(1,)]
+
+
+SELECT = "SELECT response_id FROM responses"
+NAMES = [
+    "CON", "nul", "com1.x", "a b", "it's", 'a"b', "a;b", "a\nb", "a\x1b[31m", "x" * 65, "раypal",
+    ".hidden", "dot.", "a\u202eb", "a/b", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_others_cannot_store_are_refused(catalog, tmp_path, name):
+    """A data set would not clone on Windows, or a name would steer a path or a terminal."""
+    if "/" not in name and name:
+        with pytest.raises(ConfigError, match="cannot be its name"):
+            build(catalog, view(tmp_path, SELECT, f"{name}.sql"))
+    quoted = json.dumps(name)
+    with pytest.raises(ConfigError, match="cannot be its name"):
+        build(catalog, view(tmp_path, f"/*\nconfig = {quoted}\n*/\n{SELECT}"))
+
+
+def test_a_view_that_is_not_there_is_no_path(catalog, tmp_path):
+    """`--view ../secret` would read a file outside the catalog."""
+    view(tmp_path, SELECT, "secret.sql")
+    for name in ("../../secret", "", "/etc/passwd", "x" * 5_000):
+        with pytest.raises(UnknownNameError):
+            build(catalog, name)
+
+
+def test_out_is_a_folder_that_others_can_have(catalog, tmp_path):
+    """A split could not be copied to another machine."""
+    for name in ("CON", "a\nb", "a:b", "dot."):
+        with pytest.raises(UsageError, match="no name for a folder"):
+            build(catalog, "low_t_das", out=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "a = " + "[" * 5_000 + "]" * 5_000,
+        "# " + "x" * 2_000_000,
+        "description = 1",
+        "key = 'response_id'",
+        "key = []",
+        "key = ['']",
+        "config = 'a\\u001b'",
+        "parameters = 1",
+        "[parameters]\nx = 1",
+        "[parameters]\n'x y' = { type = 'text' }",
+        "[parameters]\nfilters = { type = 'text' }",
+        "[parameters]\nteacher_error = { type = 'text' }",
+        "[parameters]\nbeta = { type = 'text', default = 'x' }",
+        "[parameters]\nx = { type = 'number', default = 'y' }",
+        "[parameters]\nx = { type = 'number', minimum = 'y' }",
+        "[parameters]\nx = { type = 'text', choices = 'y' }",
+    ],
+)
+def test_hostile_front_matter_is_an_error_with_the_file(catalog, tmp_path, front):
+    """A view could crash the program, or change what a parameter of ours means."""
+    with pytest.raises(UsageError, match=r"mine\.sql"):
+        build(catalog, view(tmp_path, f"/*\n{front}\n*/\n{SELECT}"))
+
+
+def test_columns_and_values_are_quoted_wherever_they_go(catalog, tmp_path):
+    """A column's name, or a parameter's value, would be run as SQL."""
+    import pyarrow.parquet as pq
+
+    name, value = 'a"b; DROP VIEW responses --', "it's; DROP VIEW responses --"
+    front = f"key = ['response_id', '{name}']\n[parameters]\nx = {{ type = 'text' }}"
+    quoted = name.replace('"', '""')
+    path = view(
+        tmp_path,
+        f"/*\n{front}\n*/\nSELECT response_id, getvariable('x') AS \"{quoted}\" FROM responses",
+    )
+    made = build(catalog, path, {"x": value})
+    (shard,) = (made.path / "data").glob("*.parquet")
+    assert pq.read_table(shard)[name].to_pylist() == [value]
+
+
+@pytest.mark.parametrize("value", ["'nan'::DOUBLE", "'nan'::FLOAT"])
+def test_a_key_is_never_nan(catalog, tmp_path, value):
+    """Rows could not be found again by a key that differs from itself."""
+    sql = f"/*\nkey = ['response_id', 'k']\n*/\nSELECT response_id, {value} AS k FROM responses"
+    with pytest.raises(ContractError, match="has NaNs"):
+        build(catalog, view(tmp_path, sql))
+
+
+def test_catalogs_have_any_name_that_delta_can_store(tmp_path):
+    """A catalog would be made that no command can open."""
+    for name in ("it's", 'a"b', "x[1]*?", "a b;c", "{x}"):
+        made = dasd_data.create(tmp_path / name / name)
+        assert made.sql("SELECT count(*) FROM snapshots").fetchall() == [(1,)]
+        os.chdir(tmp_path / name)
+        assert dasd_data.open().path == made.path
+    for name in ("a\nb", "a%41", "a\\b", "a\x1bb"):
+        with pytest.raises(UsageError, match="cannot be the path of a catalog"):
+            dasd_data.create(tmp_path / name)

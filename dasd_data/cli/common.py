@@ -123,7 +123,7 @@ class Progress:
     def __init__(
         self, label: str, total: float | None = None, unit: str = "rows", stream: Any = None
     ) -> None:
-        self.label, self.total, self.unit = label, total, unit
+        self.label, self.total, self.unit = printable(label), total, unit
         self.done = 0.0
         self._stream = stream or sys.stderr
         self._start = self._last = time.monotonic()
@@ -136,7 +136,7 @@ class Progress:
             from rich.console import Console
 
             self._bar = bars.Progress(
-                bars.TextColumn("{task.description}"),
+                bars.TextColumn("{task.description}", markup=False),
                 bars.BarColumn(),
                 bars.TextColumn("{task.fields[rate]}"),
                 bars.TimeRemainingColumn(),

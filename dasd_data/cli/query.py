@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -22,6 +23,7 @@ from dasd_data.cli.common import (
     trusted_option,
     visible_json,
 )
+from dasd_data.errors import DasdError
 
 if TYPE_CHECKING:
     from dasd_data.sandbox import Rows
@@ -147,10 +149,7 @@ def views(catalog: str | None, as_json: bool) -> None:
 
     found = dasd_data.open(catalog)
     rows = [
-        *(
-            {"kind": "split", "name": v.name, "about": v.description}
-            for v in found.views().values()
-        ),
+        *(_about(name, path) for name, path in sqlfiles.view_paths(found.path).items()),
         *({"kind": "view", "name": v.name, "about": v.description} for v in sqlfiles.base_views()),
         *(
             {"kind": "table", "name": t.name, "about": t.comment}
@@ -163,6 +162,17 @@ def views(catalog: str | None, as_json: bool) -> None:
         print_table(rows)
 
 
+def _about(name: str, path: Path) -> dict[str, str]:
+    """A row on a view; a file that cannot be read hides no other."""
+    from dasd_data import sqlfiles
+
+    try:
+        about = sqlfiles.load(path, name).description
+    except DasdError as error:
+        about = f"cannot be used: {error}"
+    return {"kind": "split", "name": name, "about": about}
+
+
 @click.command()
 @click.argument("name", shell_complete=complete.relations)
 @catalog_option
@@ -173,11 +183,11 @@ def show(name: str, catalog: str | None, as_json: bool) -> None:
     from dasd_data import sqlfiles
 
     found = dasd_data.open(catalog)
-    split = found.views().get(name)
+    split = name in sqlfiles.view_paths(found.path)
     base = {view.name: view for view in sqlfiles.base_views()}
     view = found.find_view(name) if split or name.endswith(".sql") else base.get(name)
     report: dict[str, Any] = {"name": name}
-    if split is None or not view:
+    if not split or not view:
         report["columns"] = [
             {"column": column, "type": kind, "about": comment}
             for column, kind, comment in found.describe(name)

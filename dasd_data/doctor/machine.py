@@ -36,7 +36,7 @@ def memory() -> Iterator[Finding]:
         settings = config.load()
     except DasdError:  # told by the catalog's check
         settings = config.Config()
-    session = Session({}, threads=settings.threads, memory_limit=settings.memory_limit)
+    session = Session({}, threads=settings.threads, limits=settings.sql)
     (row,) = session.rows(
         "SELECT current_setting('threads') AS threads, current_setting('memory_limit') AS memory"
     )
