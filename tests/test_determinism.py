@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import dasd_data
+from builders.ingest.stage import ingest
 from builders.run import to_table
+from builders.shapes import Context
 from dasd_data.build import build
 from dasd_data.keys import question_id
 from dasd_data.store import Writer
 
+TINY = Path(__file__).parents[1] / "examples" / "tiny"
 QUESTIONS, CANDIDATES, SENTENCES = 2_600, 4, 13  # 135,200 sentences: several row groups
 DOMAINS = ("math", "code", "science", "instruction_following", "")
 RANKS = (
@@ -201,3 +206,39 @@ def test_every_ranking_chooses_the_same_at_any_thread_count_and_order(
         assert len(chosen[0]) > 1_000
         assert chosen[0].equals(chosen[1])
         assert chosen[0].equals(chosen[2])
+
+
+@pytest.mark.slow
+def test_files_read_in_another_order_and_in_other_batches_give_the_same_split(
+    tmp_path, monkeypatch
+):
+    """A catalog could not be made again from its files: the split would be another."""
+    with gzip.open(TINY / "samples.jsonl.gz", "rt") as file:
+        teacher = [json.loads(line) for line in file][::8]
+    student = json.loads(json.dumps(teacher))
+    for n, row in enumerate(student):
+        row["dtype"] = "float16"  # another scoring context
+        for m, choice in enumerate(row["choices"]):
+            choice["logprobs"] = [(1 + (n + m) % 5) * v for v in choice["logprobs"]]
+    random = np.random.default_rng(5)
+    splits = []
+    for again in (False, True):
+        made = dasd_data.create(tmp_path / f"{again}.catalog", settings=False)
+        parts = [("teacher", teacher), ("student", student)]
+        for name, rows in reversed(parts) if again else parts:
+            folder = tmp_path / f"{again}-{name}"
+            folder.mkdir()
+            order = random.permutation(len(rows)) if again else range(len(rows))
+            for piece in range(4 if again else 1):
+                lines = [json.dumps(rows[i]) for i in order[piece :: 4 if again else 1]]
+                (folder / f"{piece}.jsonl").write_text("\n".join(lines))
+            monkeypatch.setattr("builders.ingest.stage.BATCH_BYTES", 30_000 if again else 64 << 20)
+            context = Context(file="", tokenizer=str(TINY / "teacher"), name=name)
+            counts = ingest(made.refresh(), [str(folder)], context)
+            assert not counts["refused"]
+        splits.append(
+            build(made.refresh(), "select", {"required_filters": "", "rank_by": "mean_difference"})
+        )
+    assert splits[0].rows > 30
+    assert splits[0].build_id != splits[1].build_id
+    assert shards(splits[0]) == shards(splits[1])
