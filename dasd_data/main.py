@@ -28,7 +28,7 @@ def main() -> NoReturn:
     """
     interrupts.listen()
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="backslashreplace")
     try:
         from dasd_data.cli import cli  # within: an interruption may come while it loads
 
