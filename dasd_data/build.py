@@ -80,7 +80,8 @@ def build(
     """
     view = catalog.find_view(view_name)
     tables = sorted({*sqlfiles.reads(view.sql) & TABLES.keys(), "responses", "questions"})
-    _verify_files(catalog, tables)
+    # Runs and scorers decide which filters, segmenter and scores count.
+    catalog.verify_files([*tables, "runs", "scorers", "sentence_scores"])
     session = catalog.session(view, settings)
     try:
         unlocked = trusted and not view.shipped
@@ -141,23 +142,6 @@ def _manifest(
         "snapshot_id": catalog.snapshot.snapshot_id,
         "version": __version__,
     }
-
-
-def _verify_files(catalog: Catalog, tables: Sequence[str]) -> None:
-    """Check the SHA-256 of every file that the build reads; what is unchanged is not read again."""
-    cache = catalog.path / "verified.json"
-    try:
-        verified = json.loads(cache.read_text())
-    except (FileNotFoundError, ValueError):
-        verified = {}
-    before = len(verified)
-    for table in tables:
-        for path in catalog.files[table]:
-            files.verify(path, verified)
-    if len(verified) != before:
-        temporary = cache.with_suffix(f".{uuid.uuid4().hex}.tmp")
-        temporary.write_text(json.dumps(verified))
-        temporary.replace(cache)
 
 
 def _read_manifest(target: Path) -> dict[str, Any] | None:

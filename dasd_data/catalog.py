@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dasd_data import config as configuration
-from dasd_data import parameters, scorers, sqlfiles
+from dasd_data import files, parameters, scorers, sqlfiles
 from dasd_data.errors import ConfigError, UnknownNameError, UsageError
+from dasd_data.log import State
 from dasd_data.parameters import Parameter, Variables
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.session import Session
+from dasd_data.snapshots import Snapshot, parse_at
 from dasd_data.sqlfiles import SqlFile
-from dasd_data.store import Snapshot, Store
+from dasd_data.store import Store
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,12 +33,12 @@ _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f%\\]")
 class Catalog:
     """A catalog at one snapshot. Others may write meanwhile; `refresh` moves to the newest."""
 
-    def __init__(self, config: configuration.Config, snapshot_id: int | None = None) -> None:
+    def __init__(self, config: configuration.Config, at: int | datetime | None = None) -> None:
         self.config = config
         if config.threads:
             pa.set_cpu_count(config.threads)
         self.store = Store.open(config.catalog)
-        self.snapshot: Snapshot = self.store.snapshot(snapshot_id)
+        self.snapshot: Snapshot = self.store.snapshot(at)
 
     @property
     def path(self) -> Path:
@@ -67,10 +70,23 @@ class Catalog:
 
     @cached_property
     def files(self) -> dict[str, list[Path]]:
-        """The Parquet files of every table at the snapshot."""
-        found = {name: self.store.files(name, v) for name, v in self.snapshot.versions.items()}
-        history = self.store.files(SNAPSHOTS.name, self.snapshot.snapshot_id)
-        return {**found, SNAPSHOTS.name: history}
+        """The Parquet files of every table at the snapshot; all are there, with their sizes.
+
+        Raises DamagedFileError where the tables' logs give other files than were recorded.
+        """
+        states = {name: self.snapshot.tables.get(name, State()) for name in TABLES}
+        states[SNAPSHOTS.name] = self.store.history(self.snapshot)
+        return {name: self.store.files(name, state) for name, state in states.items()}
+
+    def verify_files(self, tables: Iterable[str]) -> None:
+        """Check the SHA-256 of every file of these tables; what did not change is not read again.
+
+        DuckDB reads most flipped bits without an error. Raises DamagedFileError naming the file.
+        """
+        with files.Verified(self.path / "verified.json") as verified:
+            for table in sorted(set(tables) & self.files.keys()):
+                for path in self.files[table]:
+                    files.verify(path, verified)
 
     @cached_property
     def _sessions(self) -> dict[str, Session]:
@@ -194,13 +210,14 @@ class Catalog:
         return Session(self.files, threads=self.config.threads, limits=self.config.sql)
 
 
-def open(path: str | Path | None = None, *, at: int | None = None) -> Catalog:
-    """Open a catalog, pinned at its newest snapshot or at snapshot number `at`.
+def open(path: str | Path | None = None, *, at: int | str | datetime | None = None) -> Catalog:
+    """Open a catalog, pinned at its newest snapshot, or at an older one.
 
-    Without a path: `DASD_CATALOG`, else the nearest `dasd.toml`, else `./dasd.catalog`.
-    Raises UsageError where there is no catalog.
+    `at` is the number of a snapshot, -1 for the one before the newest, or a time: the newest
+    snapshot at or before it. Without a path: `DASD_CATALOG`, else the nearest `dasd.toml`, else
+    `./dasd.catalog`. Raises UsageError where there is no catalog or no such snapshot.
     """
-    return Catalog(configuration.load(path), at)
+    return Catalog(configuration.load(path), parse_at(at) if isinstance(at, str) else at)
 
 
 def create(path: str | Path, *, settings: bool = True) -> Catalog:

@@ -26,6 +26,10 @@ from dasd_data.interrupts import held
 
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
 OTHER_CONTENT = "a row with the same key and other content is there already"
+OTHER_PENDING = (
+    "its key was announced with other content by a run that died or still goes on: let that run "
+    "end, or drop what it left with `dasd-data gc --pending`"
+)
 
 
 class Ingest:
@@ -109,9 +113,14 @@ class Ingest:
             if name not in tables:
                 continue
             conflict = self.run.writer.conflicts(name, tables[name])
+            pending = np.zeros(len(conflict), bool)
+            if name == "responses":
+                pending = self.run.writer.pending(tables[name])
+                conflict |= pending
             for i in conflict.nonzero()[0].tolist():
                 if name != "tokens" or self.batch.owners[i] not in gone:
-                    self._refuse(self.batch.places[name][i], f"{name}: {OTHER_CONTENT}")
+                    why = OTHER_PENDING if pending[i] else OTHER_CONTENT
+                    self._refuse(self.batch.places[name][i], f"{name}: {why}")
                 if name == "responses":
                     gone.add(i)
             if name == "tokens":

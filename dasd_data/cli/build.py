@@ -10,6 +10,7 @@ import click
 from dasd_data.cli import complete
 from dasd_data.cli.common import (
     Progress,
+    at_option,
     catalog_option,
     count,
     json_option,
@@ -35,6 +36,7 @@ from dasd_data.cli.common import (
 @trusted_option
 @threads_option
 @catalog_option
+@at_option
 @json_option
 def build(
     view: str,
@@ -43,6 +45,7 @@ def build(
     dry_run: bool,
     trusted: bool,
     catalog: str | None,
+    at: str | None,
     as_json: bool,
 ) -> None:
     """Materialize a view as a training split: Parquet shards, a card and a manifest.
@@ -53,7 +56,7 @@ def build(
     from dasd_data import build as builds
     from dasd_data import sqlfiles
 
-    found = dasd_data.open(catalog)
+    found = dasd_data.open(catalog, at=at)
     if sqlfiles.shadows(file := found.find_view(view)):
         note(f"{file.path} takes the place of the shipped view {view}")
     with Progress(f"build {view}") as progress:

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from dasd_data.cli.common import catalog_option, json_option, note, print_json, print_table
+from dasd_data.cli.common import (
+    at_option,
+    catalog_option,
+    json_option,
+    note,
+    print_json,
+    print_table,
+)
 
 _SHORT = {"temperature": "T", "logprobs_mode": "mode"}  # headings that fit 80 columns
 
@@ -24,12 +31,13 @@ def init(path: str | None) -> None:
 
 @click.command()
 @catalog_option
+@at_option
 @json_option
-def status(catalog: str | None, as_json: bool) -> None:
+def status(catalog: str | None, at: str | None, as_json: bool) -> None:
     """What the catalog holds: rows, scores, filters, runs and builds."""
     import dasd_data
 
-    report = _status(dasd_data.open(catalog))
+    report = _status(dasd_data.open(catalog, at=at))
     if as_json:
         print_json(report)
         return

@@ -41,6 +41,11 @@ catalog_option = click.option(
     shell_complete=complete.folders,
     help="Catalog folder; else DASD_CATALOG, else the nearest dasd.toml, else ./dasd.catalog.",
 )
+at_option = click.option(
+    "--at",
+    metavar="SNAPSHOT",
+    help="An older state: a number, -1 (the one before the newest), or a time; see `snapshots`.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
