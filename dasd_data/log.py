@@ -148,8 +148,13 @@ def _file(body: dict[str, Any]) -> File:
     )
 
 
+def is_name(name: str) -> bool:
+    """Whether this can be the name of a data file of ours."""
+    return bool(_NAME.fullmatch(name))
+
+
 def _checked_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ValueError(f"{name!r} is not the name of a file of ours")
     return name
 

@@ -6,7 +6,7 @@ import getpass
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +64,21 @@ def parse(row: Mapping[str, Any]) -> Snapshot:
         row["oldest"],
         row["expired_at"],
     )
+
+
+def listing(recorded: Iterable[Snapshot], kept: Iterable[Snapshot]) -> list[dict[str, Any]]:
+    """Snapshots for a person, those that can be opened, with the rows that each added."""
+    open_ones = {s.snapshot_id for s in kept}
+    rows, before = [], dict[str, int]()
+    for s in recorded:
+        now = {name: state.rows for name, state in s.tables.items() if name != "snapshots"}
+        added = {name: n - before.get(name, 0) for name, n in now.items()}
+        added = {name: n for name, n in added.items() if n}
+        if s.snapshot_id in open_ones:
+            who = {"snapshot": s.snapshot_id, "at": s.at, "who": s.who, "what": s.what}
+            rows.append({**who, "added": added})
+        before = now
+    return rows
 
 
 def who() -> str:

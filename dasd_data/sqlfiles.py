@@ -77,6 +77,12 @@ def base_views() -> tuple[SqlFile, ...]:
     return tuple(load(path, path.stem.split("_", 1)[1]) for path in paths)
 
 
+def checks() -> tuple[SqlFile, ...]:
+    """The checks of rows that `verify` runs: relation, key and problem of what is wrong."""
+    paths = sorted((sql_folder() / "checks").glob("*.sql"))
+    return tuple(load(path, path.stem) for path in paths)
+
+
 def split_views(catalog: Path | None) -> dict[str, SqlFile]:
     """Views that define a split: the shipped ones, then the catalog's own, which shadow them."""
     return {name: load(path, name) for name, path in view_paths(catalog).items()}

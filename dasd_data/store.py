@@ -124,6 +124,14 @@ class Store(Tables):
         before = snapshot.tables[SNAPSHOTS.name]
         return log.advance(before, self.folder(SNAPSHOTS.name), before.version + 1)
 
+    def kept(
+        self, recorded: Sequence[Snapshot] | None = None, newest: Snapshot | None = None
+    ) -> list[Snapshot]:
+        """Snapshots that can be opened: the newer ones, and those that builds were made from."""
+        recorded, newest = recorded or self.snapshots(), newest or self.snapshot()
+        built = self.built(newest) if newest.oldest > 1 else set()
+        return [s for s in recorded if s.snapshot_id >= newest.oldest or s.snapshot_id in built]
+
     def built(self, snapshot: Snapshot) -> set[int]:
         """Numbers of the snapshots that recorded builds were made from."""
         paths = self.files("builds", snapshot.tables["builds"])

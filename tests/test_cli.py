@@ -17,6 +17,7 @@ from dasd_data.cli import cli
 
 COMMANDS = (
     "init", "build", "sql", "views", "show", "status", "doctor", "completion",
+    "snapshots", "verify",
     "filter", "ingest", "score", "segment", "select",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]

@@ -22,6 +22,8 @@ _COMMANDS = {
     "status": "dasd_data.cli.catalog:status",
     "doctor": "dasd_data.cli.doctor:doctor",
     "completion": "dasd_data.cli.complete:completion",
+    "snapshots": "dasd_data.cli.maintain:snapshots",
+    "verify": "dasd_data.cli.maintain:verify",
 }
 _GROUP = "dasd_data.builders"
 _SECTIONS = {
