@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dasd_data import files
+from dasd_data import files, log
 from dasd_data.errors import ConflictError
 from dasd_data.log import File
 from dasd_data.schema import SNAPSHOTS, TABLES, Table
@@ -22,6 +22,7 @@ from dasd_data.store import Store
 
 GROUP_BYTES, GROUP_FILES = 256 << 20, 1_000
 MANY_FILES = 500  # small files scan slower: 4,000 take three times as long as few
+LEAST_SNAPSHOTS = 16  # files: every compaction adds one
 _ATTEMPTS = 100
 
 
@@ -49,7 +50,7 @@ def compact(
     """
     names = list(tables) or [*TABLES, SNAPSHOTS.name]
     done = [_compact(store, name, group_bytes, progress) for name in names]
-    if any(d.before != d.after and d.table != SNAPSHOTS.name for d in done):
+    if _unrecorded(store, names):  # also by a run that was killed before it came to this
         store.record("compact")
     return [d for d in done if d.before != d.after]
 
@@ -81,13 +82,26 @@ def _compact(
     _, _, found = store.newest(name)
     sizes = [(file, _uncompressed(pq.read_metadata(folder / file.name))) for file in found]
     result = Compacted(name, len(found), len(found))
-    for group in groups(sizes, group_bytes):
+    found_groups = groups(sizes, group_bytes)
+    if name == SNAPSHOTS.name and len(found) < LEAST_SNAPSHOTS:
+        found_groups = []
+    for group in found_groups:
         rows = _read(store, spec, group)
         _replace(store, spec, group, rows)
         result.after -= len(group) - 1
         result.bytes += sum(file.size for file in group)
         progress(name, sum(file.size for file in group))
     return result
+
+
+def _unrecorded(store: Store, names: Iterable[str]) -> bool:
+    """Whether a table has commits after the newest snapshot."""
+    tables = store.snapshot().tables
+    return any(
+        log.path(store.folder(name), tables[name].version + 1).exists()
+        for name in names
+        if name in tables and name != SNAPSHOTS.name
+    )
 
 
 def _uncompressed(footer: pq.FileMetaData) -> int:

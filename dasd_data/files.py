@@ -46,6 +46,11 @@ def write(folder: Path, spec: Table, table: pa.Table) -> dict[str, Any]:
     """
     table = table.sort_by([(name, "ascending") for name in spec.key]).combine_chunks()
     dictionary = [c.name for c in spec.columns if c.type == pa.string() and c.name not in spec.key]
+    bounded = [
+        f"{c.name}.list.element" if pa.types.is_list(c.type) else c.name
+        for c in spec.columns
+        if c.name not in spec.texts
+    ]
     handle, temporary = tempfile.mkstemp(suffix=".tmp", dir=folder)
     os.close(handle)
     try:
@@ -55,6 +60,7 @@ def write(folder: Path, spec: Table, table: pa.Table) -> dict[str, Any]:
             compression="zstd",
             use_dictionary=dictionary,
             column_encoding={f"{c}.list.element": "BYTE_STREAM_SPLIT" for c in spec.stream_split},
+            write_statistics=bounded,
             write_page_index=True,
             write_page_checksum=True,
         ) as writer:

@@ -70,6 +70,14 @@ def _list_bytes(values: np.ndarray, present: np.ndarray) -> bytes:
     return values.tobytes() + (b"" if present.all() else b"null" + present.tobytes())
 
 
+def first_of_key(keys: pa.Table) -> np.ndarray:
+    """For each row, the number of the first row with the same key, [rows] int64."""
+    first: dict[tuple[Any, ...], int] = {}
+    columns = [column.to_pylist() for column in keys.columns]
+    rows = [first.setdefault(k, i) for i, k in enumerate(zip(*columns, strict=True))]
+    return np.array(rows, np.int64)
+
+
 class KeyIndex:
     """Keys already in a table, with their content hashes: 24 bytes a key.
 

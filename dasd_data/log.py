@@ -83,6 +83,31 @@ class State:
         return replace(sums, log=self.log) == self
 
 
+@dataclass(frozen=True)
+class History:
+    """A table's log, replayed: all entries, and each file's name with its life.
+
+    A file lives from the version that added it to before the one that removed it.
+    """
+
+    entries: tuple[Entry, ...]
+    lives: tuple[tuple[File, int, int | None], ...]
+
+    @property
+    def newest(self) -> int:
+        """The newest version, -1 where there is no entry."""
+        return self.entries[-1].version if self.entries else -1
+
+    def needed(self, versions: Iterable[int]) -> dict[str, File]:
+        """The files of any of these versions, by name."""
+        wanted = sorted(set(versions))
+        return {
+            file.name: file
+            for file, start, end in self.lives
+            if any(start <= v and (end is None or v < end) for v in wanted)
+        }
+
+
 def path(folder: Path, version: int) -> Path:
     """Path of a log entry of the table in `folder`."""
     return folder / "_delta_log" / f"{version:020d}.json"
@@ -128,6 +153,25 @@ def advance(state: State, folder: Path, to: int | None = None) -> State:
     for entry in entries(folder, state.version, to):
         state = state.then(entry)
     return state
+
+
+def replay(folder: Path) -> History:
+    """A table's log from its first entry on. Raises DamagedFileError."""
+    found = tuple(entries(folder, -1))
+    living: dict[str, tuple[File, int]] = {}
+    lives: list[tuple[File, int, int | None]] = []
+    for entry in found:
+        for name, _ in entry.removes:
+            if name not in living:
+                raise DamagedFileError(
+                    f"{path(folder, entry.version)} removes {name}, which was not there"
+                )
+            lives.append((*living.pop(name), entry.version))
+        for file in entry.adds:
+            if file.name in living:
+                raise DamagedFileError(f"{path(folder, entry.version)} adds {file.name} twice")
+            living[file.name] = (file, entry.version)
+    return History(found, (*lives, *((f, start, None) for f, start in living.values())))
 
 
 def _action(line: bytes) -> tuple[str, dict[str, Any]]:

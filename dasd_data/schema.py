@@ -41,6 +41,7 @@ class Table:
     columns: tuple[Column, ...]
     lists: bool = False
     stream_split: tuple[str, ...] = field(default=())  # columns encoded BYTE_STREAM_SPLIT
+    texts: tuple[str, ...] = field(default=())  # long texts: their bounds help nobody, and are long
 
     @property
     def schema(self) -> pa.Schema:
@@ -150,6 +151,7 @@ TABLES: dict[str, Table] = dict(
                     provenance=True,
                 ),
             ],
+            texts=("text",),
         ),
         _table(
             "question_sources",
@@ -307,6 +309,7 @@ TABLES: dict[str, Table] = dict(
                 Column("prefix_end", BIGINT, "mixed policy: end of that prefix, in bytes"),
             ],
             lists=True,
+            texts=("thinking", "answer"),
         ),
         _table(
             "builds",
@@ -336,5 +339,9 @@ _SNAPSHOT_COLUMNS = [
     Column("expired_at", TIME, "when they were; NULL: none is expired"),
 ]
 SNAPSHOTS = _table(
-    "snapshots", "consistent states of all tables", "snapshot_id", _SNAPSHOT_COLUMNS
+    "snapshots",
+    "consistent states of all tables",
+    "snapshot_id",
+    _SNAPSHOT_COLUMNS,
+    texts=("tables",),
 )[1]

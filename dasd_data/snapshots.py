@@ -81,6 +81,12 @@ def listing(recorded: Iterable[Snapshot], kept: Iterable[Snapshot]) -> list[dict
     return rows
 
 
+def versions(table: str, of: Iterable[Snapshot]) -> list[int]:
+    """The versions of a table that snapshots need; of `snapshots`, those with their own rows."""
+    own = table == "snapshots"
+    return [s.tables[table].version + own for s in of if table in s.tables]
+
+
 def who() -> str:
     """User and host."""
     try:

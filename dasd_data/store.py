@@ -28,7 +28,7 @@ from deltalake import DeltaTable
 
 from dasd_data import files, log, snapshots
 from dasd_data.errors import ConflictError, DamagedFileError, UsageError
-from dasd_data.keys import KeyIndex, content_hashes
+from dasd_data.keys import KeyIndex, content_hashes, first_of_key
 from dasd_data.log import File, State
 from dasd_data.schema import SNAPSHOTS, TABLES, Table
 from dasd_data.snapshots import Snapshot
@@ -125,12 +125,17 @@ class Store(Tables):
         return log.advance(before, self.folder(SNAPSHOTS.name), before.version + 1)
 
     def kept(
-        self, recorded: Sequence[Snapshot] | None = None, newest: Snapshot | None = None
+        self, recorded: Sequence[Snapshot] | None = None, oldest: int | None = None
     ) -> list[Snapshot]:
-        """Snapshots that can be opened: the newer ones, and those that builds were made from."""
-        recorded, newest = recorded or self.snapshots(), newest or self.snapshot()
-        built = self.built(newest) if newest.oldest > 1 else set()
-        return [s for s in recorded if s.snapshot_id >= newest.oldest or s.snapshot_id in built]
+        """Snapshots that can be opened: the newer ones, and those that builds were made from.
+
+        They start at `oldest`, by default at the oldest that was not expired.
+        """
+        newest = self.snapshot()
+        oldest = oldest or newest.oldest
+        built = self.built(newest) if oldest > 1 else set()
+        all_of_them = recorded if recorded is not None else self.snapshots()
+        return [s for s in all_of_them if s.snapshot_id >= oldest or s.snapshot_id in built]
 
     def built(self, snapshot: Snapshot) -> set[int]:
         """Numbers of the snapshots that recorded builds were made from."""
@@ -270,7 +275,7 @@ class Writer:
         fresh = responses.filter(pa.array(~self.known("responses", responses)))
         if not len(fresh):
             return None
-        first = _first_of_key(fresh.select(["response_id"])) == np.arange(len(fresh))
+        first = first_of_key(fresh.select(["response_id"])) == np.arange(len(fresh))
         conflicts = (
             self.table("announced").append(_announcements(fresh.filter(pa.array(first)))).conflicts
         )
@@ -287,7 +292,7 @@ class Writer:
         table = self.table(name)
         hashes = content_hashes(rows, table.spec.content)
         found, content = table.find(rows)
-        first = _first_of_key(rows.select(table.spec.key))
+        first = first_of_key(rows.select(table.spec.key))
         return np.where(found, content != hashes, hashes[first] != hashes)
 
     def table(self, name: str) -> _KeyedTable:
@@ -378,7 +383,7 @@ class _KeyedTable:
         keys = rows.select(self.spec.key)
         hashes = rows["content_hash"].to_numpy()
         found, known = self._index.find(keys)
-        first = _first_of_key(keys)
+        first = first_of_key(keys)
         repeated = first != np.arange(len(rows))
         same = found & (known == hashes)
         again = ~found & repeated & (hashes[first] == hashes)
@@ -386,14 +391,6 @@ class _KeyedTable:
         result.same, result.repeated = int(same.sum()), int(again.sum())
         result.conflicts = rows.filter(pa.array(conflict)) if conflict.any() else None
         return rows.filter(pa.array(~found & ~repeated))
-
-
-def _first_of_key(keys: pa.Table) -> np.ndarray:
-    """For each row, the number of the first row with the same key, [rows] int64."""
-    first: dict[tuple[Any, ...], int] = {}
-    columns = [column.to_pylist() for column in keys.columns]
-    rows = [first.setdefault(k, i) for i, k in enumerate(zip(*columns, strict=True))]
-    return np.array(rows, np.int64)
 
 
 def _announcements(responses: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from dasd_data import files, log, sqlfiles
 from dasd_data.errors import DamagedFileError, DataError
-from dasd_data.log import Entry, State
+from dasd_data.log import State
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.session import Session
-from dasd_data.snapshots import Snapshot
+from dasd_data.snapshots import Snapshot, versions
 from dasd_data.store import Store
 from dasd_data.tables import listed
 
@@ -61,26 +61,6 @@ class Report:
         self.checked[what] = self.checked.get(what, 0) + number
 
 
-@dataclass(frozen=True)
-class History:
-    """A table's log, replayed: all entries, and each file's name with its life.
-
-    A file lives from the version that added it to before the one that removed it.
-    """
-
-    entries: tuple[Entry, ...]
-    lives: tuple[tuple[log.File, int, int | None], ...]
-
-    def needed(self, versions: Iterable[int]) -> dict[str, log.File]:
-        """The files of any of these versions, by name."""
-        wanted = sorted(set(versions))
-        return {
-            file.name: file
-            for file, start, end in self.lives
-            if any(start <= v and (end is None or v < end) for v in wanted)
-        }
-
-
 def verify(
     store: Store,
     at: Snapshot | None = None,
@@ -103,35 +83,17 @@ def verify(
         recorded, newest = [], None
     if newest:
         _snapshots(report, store, recorded, newest)
-    kept = store.kept(recorded, newest) if newest else []
+    kept = store.kept(recorded) if newest else []
     with files.Verified(store.path / "verified.json") as cache:
         known = cache if quick else {}
         for name in (*TABLES, SNAPSHOTS.name):
             _table(report, store, name, recorded, kept, known, quick, progress)
-        if not quick:
+        if not quick:  # what failed is trusted no more
+            cache.clear()
             cache.update(known)
     if not quick and report.sound and newest:
         _rows(report, store, at or newest, session)
     return report
-
-
-def replay(folder: Path) -> History:
-    """A table's log from its first entry on. Raises DamagedFileError."""
-    entries = tuple(log.entries(folder, -1))
-    living: dict[str, tuple[log.File, int]] = {}
-    lives: list[tuple[log.File, int, int | None]] = []
-    for entry in entries:
-        for name, _ in entry.removes:
-            if name not in living:
-                raise DamagedFileError(
-                    f"{log.path(folder, entry.version)} removes {name}, which was not there"
-                )
-            lives.append((*living.pop(name), entry.version))
-        for file in entry.adds:
-            if file.name in living:
-                raise DamagedFileError(f"{log.path(folder, entry.version)} adds {file.name} twice")
-            living[file.name] = (file, entry.version)
-    return History(entries, (*lives, *((f, start, None) for f, start in living.values())))
 
 
 def _snapshots(report: Report, store: Store, recorded: list[Snapshot], newest: Snapshot) -> None:
@@ -166,7 +128,7 @@ def _table(
     """One table: its log, and the files that the snapshots need."""
     folder = store.folder(name)
     try:
-        history = replay(folder)
+        history = log.replay(folder)
         if not history.entries:
             raise DamagedFileError(f"{folder} has no log")
     except DamagedFileError as error:
@@ -174,8 +136,7 @@ def _table(
         return
     report.count("log entries", len(history.entries))
     report.findings += _log(store, name, history, recorded)
-    newest = history.entries[-1].version
-    needed = history.needed([newest, *(s.tables[name].version for s in kept if name in s.tables)])
+    needed = history.needed([history.newest, *versions(name, kept)])
     for file in needed.values():
         report.count("files")
         report.count("bytes", file.size)
@@ -196,18 +157,20 @@ def _table(
             report.findings.append(Finding(name, "a foreign file", str(path)))
 
 
-def _log(store: Store, name: str, history: History, recorded: list[Snapshot]) -> Iterator[Finding]:
+def _log(
+    store: Store, name: str, history: log.History, recorded: list[Snapshot]
+) -> Iterator[Finding]:
     """The log against what the snapshots recorded, and against what delta-rs makes of it."""
     folder = store.folder(name)
     states = {-1: State()}
     for entry in history.entries:
         states[entry.version] = states[entry.version - 1].then(entry)
-    newest = history.entries[-1].version
-    versions = {newest}
+    newest = history.newest
+    seen = {newest}
     for snapshot in recorded:
         if (then := snapshot.tables.get(name)) is None:
             continue
-        versions.add(then.version)
+        seen.add(then.version)
         if states.get(then.version) != then:
             yield Finding(
                 name,
@@ -217,7 +180,7 @@ def _log(store: Store, name: str, history: History, recorded: list[Snapshot]) ->
             )
             return
     checkpoints = [int(p.name[:20]) for p in (folder / "_delta_log").glob("*.checkpoint.parquet")]
-    wanted = {newest, max(min(versions), 0), *(v for v in checkpoints if v <= newest)}
+    wanted = {newest, max(min(seen), 0), *(v for v in checkpoints if v <= newest)}
     for version in sorted(wanted):  # delta-rs starts from the last checkpoint at or before each
         mine = sorted(history.needed([version]).values(), key=lambda f: f.name)
         try:

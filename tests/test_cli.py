@@ -17,7 +17,7 @@ from dasd_data.cli import cli
 
 COMMANDS = (
     "init", "build", "sql", "views", "show", "status", "doctor", "completion",
-    "snapshots", "verify",
+    "snapshots", "verify", "compact", "gc",
     "filter", "ingest", "score", "segment", "select",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]
@@ -427,3 +427,65 @@ def test_threads_are_those_of_the_flag_then_the_variable_then_the_file(catalog, 
     assert found == [1, 2, 3]
     Path("dasd.toml").write_text("threads = 0\n")
     assert "threads must be a positive number" in command(*query).stderr
+
+
+def test_at_opens_an_older_state_on_every_reading_command(catalog, add, response):
+    """A state could be named in one command and not in the next."""
+    add(catalog, response("b", question="later", scores=SCORES))
+    count = "SELECT count(*) FROM responses"
+    assert json.loads(run("sql", count, "--json").stdout) == [{"count_star()": 2}]
+    assert json.loads(run("sql", count, "--json", "--at", "2").stdout) == [{"count_star()": 1}]
+    assert json.loads(run("sql", count, "--json", "--at", "-1", "--verify").stdout) == [
+        {"count_star()": 1}
+    ]
+    assert json.loads(run("status", "--json", "--at", "2").stdout)["snapshot"] == 2
+    for command in (["views"], ["show", "responses"]):
+        assert run(*command, "--json", "--at", "1").returncode == 0
+    made = run("build", "--view", "low_t_rs", "--dry-run", "--json", "--at", "2")
+    assert json.loads(made.stdout)["rows"] == 1
+    assert json.loads(made.stdout)["snapshot_id"] == 2
+    failed = run("status", "--at", "9")
+    assert failed.returncode == 2
+    assert "there is no snapshot 9: they run from 1 to 3" in failed.stderr
+    listed = json.loads(run("snapshots", "--json").stdout)
+    assert [row["snapshot"] for row in listed] == [1, 2, 3]
+    assert listed[2]["added"]["responses"] == 1
+
+
+def test_sql_verify_refuses_a_flipped_bit(catalog):
+    """Wrong rows would be printed as if they were right."""
+    (path,) = catalog.files["responses"]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    failed = run("sql", "SELECT count(*) FROM responses", "--verify")
+    assert failed.returncode == 3
+    assert path.name in failed.stderr
+
+
+def test_status_suggests_compact_where_files_are_many(catalog, monkeypatch):
+    """Scans would get slower and slower, and nobody would know why."""
+    from click.testing import CliRunner
+
+    monkeypatch.setattr("dasd_data.compact.MANY_FILES", 0)
+    done = CliRunner().invoke(cli, ["status"])
+    assert "dasd-data compact" in done.stderr
+    monkeypatch.setattr("dasd_data.compact.MANY_FILES", 1)
+    assert "dasd-data compact" not in CliRunner().invoke(cli, ["status"]).stderr
+
+
+def test_compact_and_gc_say_what_they_did(catalog, add, response):
+    """A user would not know whether anything happened."""
+    add(catalog, response("b", question="later", scores=SCORES))
+    done = run("compact", "responses", "--json")
+    assert [(r["table"], r["before"], r["files"]) for r in json.loads(done.stdout)] == [
+        ("responses", 2, 1)
+    ]
+    assert "nothing to compact" in run("compact", "responses").stderr
+    assert "did you mean 'responses'" in run("compact", "response").stderr
+    gone = run("gc", "--dry-run", "--expire-before", "3")
+    assert "2 snapshots would be expired" in gone.stderr
+    assert "nothing was changed" in gone.stderr
+    assert run("sql", "FROM responses", "--at", "1").returncode == 0
+    assert "2 snapshots expired" in run("gc", "--expire-before", "3").stderr
+    assert "expired by gc on" in run("sql", "FROM responses", "--at", "1").stderr

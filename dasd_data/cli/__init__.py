@@ -24,6 +24,8 @@ _COMMANDS = {
     "completion": "dasd_data.cli.complete:completion",
     "snapshots": "dasd_data.cli.maintain:snapshots",
     "verify": "dasd_data.cli.maintain:verify",
+    "compact": "dasd_data.cli.maintain:compact",
+    "gc": "dasd_data.cli.maintain:gc",
 }
 _GROUP = "dasd_data.builders"
 _SECTIONS = {

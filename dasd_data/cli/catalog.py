@@ -36,6 +36,7 @@ def init(path: str | None) -> None:
 def status(catalog: str | None, at: str | None, as_json: bool) -> None:
     """What the catalog holds: rows, scores, filters, runs and builds."""
     import dasd_data
+    from dasd_data.compact import MANY_FILES
 
     report = _status(dasd_data.open(catalog, at=at))
     if as_json:
@@ -49,6 +50,8 @@ def status(catalog: str | None, at: str | None, as_json: bool) -> None:
             print_table(
                 [{_SHORT.get(k, k): v for k, v in r.items()} for r in report[name]], title=name
             )
+    if many := [row["table"] for row in report["tables"] if row["files"] > MANY_FILES]:
+        note(f"many files: {', '.join(many)}; `dasd-data compact` makes them few")
 
 
 def _status(catalog: Any) -> dict[str, Any]:

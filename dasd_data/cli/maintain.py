@@ -92,3 +92,81 @@ def _print(report: Any) -> None:
         note(f"note: {text}")
     if report.sound:
         click.echo("sound")
+
+
+@click.command()
+@click.argument("tables", nargs=-1)
+@catalog_option
+@json_option
+def compact(tables: tuple[str, ...], catalog: str | None, as_json: bool) -> None:
+    """Write the many small files of TABLES (default: all) anew as few. Others may append meanwhile.
+
+    Interrupted, it goes on where it was. Older snapshots keep the old files until `gc` takes them.
+    """
+    import dasd_data
+    from dasd_data import compact as work
+    from dasd_data.errors import UnknownNameError
+    from dasd_data.schema import SNAPSHOTS, TABLES
+
+    known = {*TABLES, SNAPSHOTS.name}
+    for name in tables:
+        if name not in known:
+            raise UnknownNameError("table", name, known)
+    store = dasd_data.open(catalog).store
+    with Progress("compact", unit="bytes") as progress:
+        done = work.compact(store, tables, progress=lambda _, size: progress.advance(size))
+    rows = [
+        {"table": d.table, "files": d.after, "before": d.before, "bytes": d.bytes} for d in done
+    ]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(rows)
+    else:
+        note("nothing to compact")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
+@click.option(
+    "--expire-before",
+    metavar="SNAPSHOT",
+    help="Give up the states before this one (a number, -1 or a time), but for those of builds.",
+)
+@click.option(
+    "--pending",
+    is_flag=True,
+    help="Drop rows of responses that a process announced and, having died, never wrote.",
+)
+@catalog_option
+@json_option
+def gc(
+    dry_run: bool, expire_before: str | None, pending: bool, catalog: str | None, as_json: bool
+) -> None:
+    """Remove files that nothing needs: left by dead processes, compacted away, or expired.
+
+    What the newest snapshot, one that is not expired, or the snapshot of a recorded build needs is
+    never removed, nor is a file younger than an hour. Run --pending while nothing ingests.
+    """
+    import dasd_data
+    from dasd_data.gc import collect
+    from dasd_data.snapshots import parse_at
+
+    store = dasd_data.open(catalog).store
+    before = store.snapshot(parse_at(expire_before)) if expire_before else None
+    found = collect(store, expire_before=before, pending=pending, dry_run=dry_run)
+    if as_json:
+        print_json(found.json())
+        return
+    rows = [{"what": k, "files": n, "bytes": found.bytes[k]} for k, n in found.number.items()]
+    would = "would be " if dry_run else ""
+    if found.number:
+        print_table(rows)
+    for name, n in found.rows.items():
+        note(f"{count(n, 'pending row')} of {name} {would}dropped")
+    if expire_before:
+        note(f"{count(found.snapshots, 'snapshot')} {would}expired")
+    if not (found.number or found.rows or found.snapshots):
+        note("nothing to remove")
+    elif dry_run:
+        note("dry run: nothing was changed")
