@@ -23,6 +23,7 @@ from builders.tokens.table import TokenTable
 from dasd_data.catalog import Catalog
 from dasd_data.errors import DasdError, DataError, RowError
 from dasd_data.interrupts import held
+from dasd_data.store import Appended
 
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
 OTHER_CONTENT = "a row with the same key and other content is there already"
@@ -79,6 +80,7 @@ class Ingest:
         for name, table in _derived(tables, self.run, self._table_of).items():
             tables[name] = table
         done = self.run.append(tables)
+        self._refuse_late(done)
         if "responses" in tables:
             self.seen.update(tables["responses"]["response_id"].to_pylist())
         for name in ("questions", "responses", "tokens"):
@@ -86,6 +88,21 @@ class Ingest:
                 self.run.counts[f"same {name}"] += done[name].same
                 self.run.counts[f"repeated {name}"] += done[name].repeated
         self._start()
+
+    def _refuse_late(self, done: Mapping[str, Appended]) -> None:
+        """Quarantine responses that another process announced with other content meanwhile."""
+        late = done["responses"].conflicts if "responses" in done else None
+        if late is None:
+            return
+        ids = set(late["response_id"].to_pylist())
+        refused = Batch(self.run.run_id, self.context.tokenizer)
+        for row, place in zip(
+            self.batch.rows["responses"], self.batch.places["responses"], strict=True
+        ):
+            if row["response_id"] in ids:
+                self.run.counts["refused"] += 1
+                refused.refuse(place, f"responses: {OTHER_PENDING}")
+        self.run.append(refused.tables())
 
     def _start(self) -> None:
         self.batch = Batch(self.run.run_id, self.context.tokenizer)
