@@ -44,6 +44,7 @@ catalog_option = click.option(
 at_option = click.option(
     "--at",
     metavar="SNAPSHOT",
+    shell_complete=complete.snapshots,
     help="An older state: a number, -1 (the one before the newest), or a time; see `snapshots`.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

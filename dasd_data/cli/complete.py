@@ -170,7 +170,7 @@ def snapshots(ctx: click.Context, option: click.Parameter, incomplete: str) -> l
     """Numbers of the catalog's snapshots, the newest first."""
     from dasd_data.store import Store
 
-    newest = Store.open(_catalog(ctx)).snapshot_count()
+    newest = Store.open(_catalog(ctx)).snapshot().snapshot_id
     return _start(incomplete, [(str(n), "") for n in range(newest, max(newest - 50, 0), -1)])
 
 
@@ -202,7 +202,7 @@ def _scorers(catalog: Path) -> list[str]:
     from dasd_data.store import Store
 
     store = Store.open(catalog)
-    paths = store.files("scorers", store.snapshot().versions["scorers"])
+    paths = store.files("scorers", store.snapshot().tables["scorers"])
     columns = [pq.read_table(path, columns=["name", "model"]) for path in paths]
     known = {name for table in columns for name in table["name"].to_pylist()}
     models = {name for table in columns for name in table["model"].to_pylist() if name}

@@ -62,7 +62,7 @@ def verify(quick: bool, catalog: str | None, at: str | None, as_json: bool) -> N
     snapshot = store.snapshot(parse_at(at)) if at else None
 
     def session(files: Any) -> Session:
-        return Session(files, threads=settings.threads, memory_limit=settings.memory_limit)
+        return Session(files, threads=settings.threads, limits=settings.sql)
 
     with Progress("verify", unit="bytes") as progress:
         report = checks.verify(
