@@ -418,7 +418,7 @@ def test_the_help_of_a_command_imports_nothing_heavy(command, name):
 def test_threads_are_those_of_the_flag_then_the_variable_then_the_file(catalog, command):
     """A shared machine would be taken whole in spite of a setting."""
     Path("dasd.toml").write_text('catalog = "dasd.catalog"\nthreads = 3\n')
-    query = ("sql", "SELECT current_setting('threads') AS n", "--json")
+    query = ("sql", "SELECT current_setting('threads') AS n", "--json", "--trusted")
     env = {**os.environ, "DASD_THREADS": "2"}
     found = [
         json.loads(command(*query, *more, env=e).stdout)[0]["n"]
