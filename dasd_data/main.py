@@ -40,11 +40,7 @@ def main() -> NoReturn:
     except SystemExit:
         raise
     except BaseException as error:
-        if interrupts.requested() or isinstance(error, KeyboardInterrupt):
-            again = "interrupted: what was committed stays; run the same command to go on"
-            code = _say(again, interrupts.CODE)
-        else:
-            code = _code(error)
+        code = _code(error)
     sys.exit(code)
 
 
@@ -61,6 +57,9 @@ def _complete() -> NoReturn:
 
 def _code(error: BaseException) -> int:
     """Say in one line what is wrong; the exit code for it."""
+    if interrupts.requested() or isinstance(error, KeyboardInterrupt):
+        again = "what was committed stays; run the same command to go on"
+        return _say(f"interrupted: {again}", interrupts.CODE)
     import click
 
     if isinstance(error, click.exceptions.Exit):
