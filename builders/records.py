@@ -5,9 +5,11 @@ A shape turns one row of a file into any number of these. Text is kept as the so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dasd_data.parameters import DOMAINS
 
@@ -43,7 +45,7 @@ class Scorer:
     sections: str = "thinking+answer"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class TokenScores:
     """One completion's tokens under one scorer.
 
@@ -55,10 +57,18 @@ class TokenScores:
 
     name: str  # the scorer's alias in the catalog: teacher, student, ...
     scorer: Scorer
-    token_ids: Sequence[int] | None
-    token_bytes: Sequence[int]
-    logprobs: Sequence[float] | None
-    prompt_ids: Sequence[int] | None = None  # the ids they were sampled after, if known
+    token_ids: NDArray[np.int32] | None
+    token_bytes: NDArray[np.int32]
+    logprobs: NDArray[np.float32] | None
+    prompt_ids: NDArray[np.int32] | None = None  # the ids they were sampled after, if known
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TokenScores):
+            return NotImplemented
+        pairs = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
+        return all(np.array_equal(a, b) for a, b in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(slots=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
+
+_HASHED_BYTES = 16 << 20  # of values that are put in a row at a time
 
 
 def digest(kind: str, *parts: Any) -> str:
@@ -29,53 +33,110 @@ def question_id(text: str, system: str | None = None) -> str:
 def content_hashes(table: pa.Table, columns: Iterable[str]) -> np.ndarray:
     """64-bit content hash of every row over `columns`, an int64 array of shape [rows].
 
-    Hashes the values' own bytes (BLAKE2b-64), column by column, with lengths and nulls, so that it
-    depends on values only: not on chunking, offsets or library versions.
+    BLAKE2b-64, as a little-endian signed integer, of the columns' values one after the other. A
+    value is a byte, 0 for null, 1 for a list with a null in it, else 2; then 8 bytes: a number as
+    int64 or float64, little-endian, a time in its unit, or, of text and lists, the length in bytes;
+    then those bytes: UTF-8, or the list's items in their own width, nulls as 0, and after a 1 one
+    byte an item, 1 where it is there. So it depends on values only: not on chunking, offsets,
+    library versions or platforms.
     """
-    table = table.combine_chunks()
-    encoded = [_encoded(table[name].combine_chunks()) for name in columns]
-    result = np.empty(len(table), np.int64)
-    for row in range(len(table)):
-        state = hashlib.blake2b(digest_size=8)
-        for values in encoded:
-            value = values[row]
-            if value is None:
-                state.update(b"\0")
-            else:
-                state.update(b"\1" + len(value).to_bytes(8, "little"))
-                state.update(value)
-        result[row] = int.from_bytes(state.digest(), "little", signed=True)
-    return result
+    names = list(columns)
+    rows = max(1, _HASHED_BYTES * len(table) // max(table.nbytes, 1))
+    digests = b"".join(
+        digest
+        for start in range(0, len(table), rows)
+        for digest in _digests(table.slice(start, rows), names)
+    )
+    return np.frombuffer(digests, "<i8").astype(np.int64)
 
 
-def _encoded(column: pa.Array) -> list[Any]:
-    """Each value of a column as bytes, or None."""
-    kind = column.type
-    if pa.types.is_string(kind):
-        return column.cast(pa.binary()).to_pylist()
-    if pa.types.is_list(kind):
-        present = column.values.is_valid().to_numpy(zero_copy_only=False)
-        values = column.values.fill_null(0).to_numpy()
-        ends = column.offsets.to_numpy()
-        valid = column.is_valid().to_pylist()
-        rows = [slice(ends[i], ends[i + 1]) if valid[i] else None for i in range(len(column))]
-        return [None if r is None else _list_bytes(values[r], present[r]) for r in rows]
-    if pa.types.is_timestamp(kind):
-        column = column.cast(pa.int64())
-    return [None if v is None else repr(v).encode() for v in column.to_pylist()]
+def _digests(rows: pa.Table, columns: list[str]) -> Iterator[bytes]:
+    """The hash of each row over `columns`."""
+    pieces = [_binary(np.empty(0, np.uint8), np.zeros(len(rows) + 1))]  # there may be no column
+    for name in columns:
+        pieces += _pieces(rows[name])
+    joined = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.large_binary()))
+    data = memoryview(joined.buffers()[2] or b"")
+    ends = np.frombuffer(joined.buffers()[1], np.int64, len(joined) + 1, 8 * joined.offset)
+    for start, stop in itertools.pairwise(ends.tolist()):
+        yield hashlib.blake2b(data[start:stop], digest_size=8).digest()
 
 
-def _list_bytes(values: np.ndarray, present: np.ndarray) -> bytes:
-    """A list's values, and where one is null, which."""
-    return values.tobytes() + (b"" if present.all() else b"null" + present.tobytes())
+def _pieces(column: pa.ChunkedArray) -> list[pa.Array]:
+    """The bytes of each value, as binary arrays to be joined: head, then what is not fixed."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    if pa.types.is_list(array.type):
+        bodies, whole = _list_bytes(array, valid)
+    elif pa.types.is_string(array.type):
+        bodies, whole = [array.cast(pa.large_binary()).fill_null(b"")], valid
+    else:
+        return [_heads(valid, valid, _numbers(array))]
+    sizes = pc.binary_length(bodies[0]).to_numpy()
+    return [_heads(valid, whole, sizes.astype("<i8")), *bodies]
+
+
+def _numbers(array: pa.Array) -> np.ndarray:
+    """Numbers as they are hashed: 8 bytes each, 0 for null."""
+    if pa.types.is_floating(array.type):
+        values = array.cast(pa.float64()).fill_null(0.0).to_numpy()
+        return np.where(np.isnan(values), np.nan, values).astype("<f8")  # one NaN of the many
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.int8())
+    return array.cast(pa.int64()).fill_null(0).to_numpy().astype("<i8")
+
+
+def _heads(valid: np.ndarray, whole: np.ndarray, values: np.ndarray) -> pa.Array:
+    """A byte that says null, with nulls or whole, and 8 bytes of `values` where not null."""
+    heads = np.empty(len(valid), [("kind", "u1"), ("value", values.dtype)])
+    heads["kind"] = valid.astype(np.uint8) + (valid & whole)
+    heads["value"] = values
+    sizes = np.where(valid, 9, 1)
+    if not valid.all():
+        keep = np.arange(9) < sizes[:, None]
+        return _binary(heads.view(np.uint8).reshape(-1, 9)[keep], np.append(0, sizes.cumsum()))
+    return _binary(heads, np.append(0, sizes.cumsum()))
+
+
+def _list_bytes(array: pa.Array, valid: np.ndarray) -> tuple[list[pa.Array], np.ndarray]:
+    """The items of each list, and if any is null, which are there; and which lists are whole."""
+    items, at = array.values, array.offsets.to_numpy().astype(np.int64)
+    values = items.fill_null(0).to_numpy()
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    starts, stops = np.where(valid, at[:-1], 0), np.where(valid, at[1:], 0)
+    bodies = [_binary(little, at * little.itemsize)]
+    if not valid.all():
+        bodies = [pc.if_else(pa.array(valid), bodies[0], pa.scalar(b"", pa.large_binary()))]
+    if not items.null_count:
+        return bodies, np.ones(len(array), np.bool_)
+    there = items.is_valid().to_numpy(zero_copy_only=False)
+    absent = np.append(0, np.cumsum(~there))
+    whole = absent[stops] == absent[starts]
+    empty = pa.scalar(b"", pa.large_binary())
+    bodies.append(pc.if_else(pa.array(whole), empty, _binary(there.view(np.uint8), at)))
+    return bodies, whole
+
+
+def _binary(data: np.ndarray, offsets: np.ndarray) -> pa.Array:
+    """The bytes of an array between ascending offsets, without a copy."""
+    buffers = [None, pa.py_buffer(offsets.astype(np.int64)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
 
 
 def first_of_key(keys: pa.Table) -> np.ndarray:
     """For each row, the number of the first row with the same key, [rows] int64."""
-    first: dict[tuple[Any, ...], int] = {}
-    columns = [column.to_pylist() for column in keys.columns]
-    rows = [first.setdefault(k, i) for i, k in enumerate(zip(*columns, strict=True))]
-    return np.array(rows, np.int64)
+    high, low = _hashes(keys)
+    order = np.lexsort((low, high))  # stable: rows of one key stay in their order
+    high, low = high[order], low[order]
+    begins = np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1]))[: len(order)]
+    first = np.empty(len(order), np.int64)
+    first[order] = order[begins][np.cumsum(begins) - 1]
+    return first
+
+
+def kept(table: pa.Table, mask: np.ndarray) -> pa.Table:
+    """The rows that a mask keeps; without a copy where that is all of them."""
+    return table if mask.all() else table.filter(pa.array(mask))
 
 
 class KeyIndex:

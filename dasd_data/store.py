@@ -28,7 +28,7 @@ from deltalake import DeltaTable
 
 from dasd_data import files, log, snapshots
 from dasd_data.errors import ConflictError, DamagedFileError, UsageError
-from dasd_data.keys import KeyIndex, content_hashes, first_of_key
+from dasd_data.keys import KeyIndex, content_hashes, first_of_key, kept
 from dasd_data.log import File, State
 from dasd_data.schema import SNAPSHOTS, TABLES, Table
 from dasd_data.snapshots import Snapshot
@@ -287,10 +287,14 @@ class Writer:
         """Which rows' keys are in a table, [rows] bool, as of the last commit seen."""
         return self.table(name).find(rows)[0]
 
+    def hashed(self, name: str, rows: pa.Table) -> pa.Table:
+        """`rows` with their `content_hash`, which `conflicts` and `append` then do not compute."""
+        return self.table(name).hashed(rows)
+
     def conflicts(self, name: str, rows: pa.Table) -> np.ndarray:
         """Rows whose key is in the table, or earlier in `rows`, with other content, [rows] bool."""
         table = self.table(name)
-        hashes = content_hashes(rows, table.spec.content)
+        hashes = table.hashed(rows)["content_hash"].to_numpy()
         found, content = table.find(rows)
         first = first_of_key(rows.select(table.spec.key))
         return np.where(found, content != hashes, hashes[first] != hashes)
@@ -358,11 +362,16 @@ class _KeyedTable:
         """Which rows' keys are in the table, [rows] bool, and the content hashes there."""
         return self._index.find(rows.select(self.spec.key))
 
+    def hashed(self, rows: pa.Table) -> pa.Table:
+        """`rows` with a column `content_hash`."""
+        if "content_hash" in rows.column_names:
+            return rows
+        hashes = content_hashes(rows, self.spec.content)
+        return rows.append_column("content_hash", pa.array(hashes))
+
     def append(self, rows: pa.Table) -> Appended:
         """Append the rows whose keys are missing; see Writer.append."""
-        hashes = content_hashes(rows, self.spec.content)
-        rows = rows.append_column("content_hash", pa.array(hashes)).select(self.spec.schema.names)
-        rows = rows.cast(self.spec.schema)
+        rows = self.hashed(rows).select(self.spec.schema.names).cast(self.spec.schema)
         result = Appended()
         for attempt in range(_ATTEMPTS):
             fresh = self._missing(rows, result)
@@ -390,15 +399,16 @@ class _KeyedTable:
         conflict = (found | repeated) & ~same & ~again
         result.same, result.repeated = int(same.sum()), int(again.sum())
         result.conflicts = rows.filter(pa.array(conflict)) if conflict.any() else None
-        return rows.filter(pa.array(~found & ~repeated))
+        return kept(rows, ~found & ~repeated)
 
 
 def _announcements(responses: pa.Table) -> pa.Table:
     """Rows of `announced` for responses."""
-    hashes = content_hashes(responses, TABLES["responses"].content)
-    return pa.table(
-        {"response_id": responses["response_id"], "response_hash": pa.array(hashes, pa.int64())}
-    )
+    if "content_hash" in responses.column_names:
+        hashes = responses["content_hash"]
+    else:
+        hashes = pa.array(content_hashes(responses, TABLES["responses"].content), pa.int64())
+    return pa.table({"response_id": responses["response_id"], "response_hash": hashes})
 
 
 def _pause(attempt: int) -> None:

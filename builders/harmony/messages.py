@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builders.tokens.table import TokenTable
 from dasd_data.errors import RowError
@@ -36,6 +37,9 @@ _RECIPIENT = re.compile(r"\bto=(\S+)")
 _BARE_HEADER = re.compile(r" ?to=\S{1,64}[^\n]{0,64}\Z")
 
 
+Ids = Sequence[int] | NDArray[np.int32]
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message: its header, and `ids[start:stop]` its body. `end` None: it was cut off."""
@@ -50,7 +54,7 @@ class Message:
 
 @dataclass(slots=True)
 class _Walk:
-    ids: Sequence[int]
+    ids: Ids
     table: TokenTable
     mode: str  # header, body or outside
     since: int  # where the mode began
@@ -59,7 +63,7 @@ class _Walk:
     defects: list[str] = field(default_factory=list)
 
     def text(self, start: int, stop: int) -> str:
-        return b"".join(self.table.pieces(self.ids[start:stop])).decode(errors="replace")
+        return self.table.pieces(self.ids[start:stop]).data.decode(errors="replace")
 
     def close(self, at: int, end: str | None) -> None:
         self.messages.append(Message(*self.head, start=self.since, stop=at, end=end))
@@ -101,7 +105,7 @@ class _Walk:
             self.defects.append("malformed_header")
 
 
-def walk(ids: Sequence[int], table: TokenTable) -> tuple[list[Message], list[str]]:
+def walk(ids: Ids, table: TokenTable) -> tuple[list[Message], list[str]]:
     """Cut ids into messages; also the defects of form, in order, with repeats.
 
     `ids` may begin with `<|start|>`, inside the header that follows a prompt's
@@ -126,7 +130,7 @@ def walk(ids: Sequence[int], table: TokenTable) -> tuple[list[Message], list[str
     return state.messages, state.defects
 
 
-def _first_mode(ids: Sequence[int], table: TokenTable, marks: list[int]) -> str:
+def _first_mode(ids: Ids, table: TokenTable, marks: list[int]) -> str:
     first = marks[0] if marks else len(ids)
     token = int(ids[first]) if marks else None
     if token == START and first == 0:
@@ -134,7 +138,7 @@ def _first_mode(ids: Sequence[int], table: TokenTable, marks: list[int]) -> str:
     if token in (CHANNEL, MESSAGE, CONSTRAIN):
         if first == 0:
             return "header"
-        before = b"".join(table.pieces(ids[:first])).decode(errors="replace")
+        before = table.pieces(ids[:first]).data.decode(errors="replace")
         if _BARE_HEADER.match(before):
             return "header"
     return "body"

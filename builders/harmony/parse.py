@@ -10,7 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from builders.harmony.messages import ENDS, SPEAKERS, START, Message, walk
+import numpy as np
+from numpy.typing import NDArray
+
+from builders.harmony.messages import ENDS, SPEAKERS, START, Ids, Message, walk
 from builders.tokens.table import TokenTable, decode
 
 DEFECTS = (
@@ -46,7 +49,7 @@ class Parsed:
 
     thinking: str
     answer: str | None
-    token_bytes: list[int]
+    token_bytes: NDArray[np.int32]
     defects: list[str]
     n_tool_calls: int
     finish: str | None
@@ -67,11 +70,11 @@ class PromptContext:
     date: str | None
 
 
-def parse(ids: Sequence[int], table: TokenTable) -> Parsed:
+def parse(ids: Ids, table: TokenTable) -> Parsed:
     """Parse the ids of one completion. Raises RowError when an id is not the tokenizer's."""
     messages, defects = walk(ids, table)
     thinking, answer = sections(messages)
-    token_bytes = [0] * len(ids)
+    token_bytes = np.zeros(len(ids), np.int32)
     texts: list[str] = []
     for message in [*thinking, answer] if answer else thinking:
         body = ids[message.start : message.stop]
@@ -79,9 +82,9 @@ def parse(ids: Sequence[int], table: TokenTable) -> Parsed:
         text, counts = decode(pieces)
         token_bytes[message.start : message.stop] = counts
         texts.append(text)
-        if any(map(table.is_special, body)):
+        if table.is_special(body).any():
             defects.append("special_token")
-        if "\ufffd" in text and text.encode() != b"".join(pieces):
+        if "\ufffd" in text and text.encode() != pieces.data:
             defects.append("invalid_utf8")
     final = texts.pop() if answer else None
     thought = "".join(texts)
@@ -142,7 +145,7 @@ def _structure_defects(
     return found
 
 
-def parse_prompt(ids: Sequence[int], table: TokenTable) -> list[dict[str, str]]:
+def parse_prompt(ids: Ids, table: TokenTable) -> list[dict[str, str]]:
     """A prompt's messages: role and content, and channel and recipient where they have one.
 
     The open `<|start|>assistant` at the end is no message; a message that is cut off is one.
@@ -177,13 +180,13 @@ def _line(pattern: str, text: str | None) -> str | None:
     return found[1] if found else None
 
 
-def completion_start(ids: Sequence[int], table: TokenTable) -> int:
+def completion_start(ids: Ids, table: TokenTable) -> int:
     """Where the completion begins in prompt + completion: after the `<|start|>assistant` that
     begins the first assistant message, or 0 where there is none.
 
     For sources that cut a trace anywhere and call all before the cut the prompt.
     Raises RowError when an id is not the tokenizer's.
     """
-    assistant = table.id_of("assistant")
-    marks = (i for i, token in enumerate(ids[:-1]) if token == START and ids[i + 1] == assistant)
-    return next((i + 2 for i in marks), 0)
+    known, assistant = table.known(ids), table.id_of("assistant")
+    marks = np.flatnonzero((known[:-1] == START) & (known[1:] == assistant))
+    return int(marks[0]) + 2 if len(marks) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,7 @@ class Batch:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     places: dict[str, list[Place]] = field(default_factory=dict)
     owners: list[int | None] = field(default_factory=list)
+    scorers: set[tuple[str, str]] = field(default_factory=set)  # those that have a row
 
     def add(self, record: Record, place: Place) -> None:
         """Add one record. Raises RowError where its log-probs cannot be joined to a response."""
@@ -111,13 +113,11 @@ class Batch:
 
     def _tokens(self, response: str, tokens: TokenScores, place: Place, owner: int | None) -> None:
         scorer = scorer_id(tokens.scorer)
-        of_scorer = {
-            "scorer_id": scorer,
-            "name": tokens.name,
-            "tokenizer_path": self.tokenizer_path,
-            **scorer_fields(tokens.scorer),
-        }
-        self._put("scorers", of_scorer, place)
+        if (scorer, tokens.name) not in self.scorers:
+            self.scorers.add((scorer, tokens.name))
+            path = {"tokenizer_path": self.tokenizer_path}
+            names = {"scorer_id": scorer, "name": tokens.name}
+            self._put("scorers", names | path | scorer_fields(tokens.scorer), place)
         row = {
             "response_id": response,
             "scorer_id": scorer,
@@ -140,6 +140,7 @@ def scorer_fields(scorer: Scorer) -> dict[str, Any]:
     return {name: value for name, value in asdict(scorer).items() if name != "sections"}
 
 
+@lru_cache(maxsize=1024)  # one for each of a run's responses, of a few scorers
 def scorer_id(scorer: Scorer) -> str:
     """Id of a scoring context: a hash of what makes it."""
     return digest("scorer", scorer_fields(scorer))

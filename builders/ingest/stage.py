@@ -23,6 +23,7 @@ from builders.tokens.table import TokenTable
 from dasd_data.catalog import Catalog
 from dasd_data.errors import DasdError, DataError, RowError
 from dasd_data.interrupts import held
+from dasd_data.keys import first_of_key, kept
 from dasd_data.store import Appended
 
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
@@ -129,6 +130,7 @@ class Ingest:
         for name in ("question_sources", "responses", "tokens"):
             if name not in tables:
                 continue
+            tables[name] = self.run.writer.hashed(name, tables[name])
             conflict = self.run.writer.conflicts(name, tables[name])
             pending = np.zeros(len(conflict), bool)
             if name == "responses":
@@ -142,7 +144,7 @@ class Ingest:
                     gone.add(i)
             if name == "tokens":
                 conflict |= np.array([owner in gone for owner in self.batch.owners], bool)
-            tables[name] = tables[name].filter(pa.array(~conflict))
+            tables[name] = kept(tables[name], ~conflict)
         if "quarantine" in self.batch.rows:
             tables["quarantine"] = to_table("quarantine", self.batch.rows["quarantine"])
 
@@ -191,10 +193,9 @@ def _derived(tables: Mapping[str, pa.Table], run: Run, table_of: TableOf) -> dic
     fresh = set(_new(run, "responses", tables["responses"]))
     tokens = tables.get("tokens")
     if tokens is not None:
-        tokens = tokens.filter(tokens["has_logprobs"])
+        tokens = kept(tokens, tokens["has_logprobs"].to_numpy())
         fresh |= set(_new(run, "tokens", tokens))
-    wanted = pc.is_in(responses["response_id"], pa.array(sorted(fresh), pa.string()))
-    responses = _distinct(responses.filter(wanted))
+    responses = _distinct(_of(responses, sorted(fresh)))
     if not len(responses):
         return {}
     sentences = sentence_rows(responses.to_pylist(), run.run_id)
@@ -204,7 +205,7 @@ def _derived(tables: Mapping[str, pa.Table], run: Run, table_of: TableOf) -> dic
     texts = responses.append_column("byte_end", sentences["byte_end"]).append_column(
         "segmentation_id", sentences["segmentation_id"]
     )
-    mine = _distinct(tokens.filter(pc.is_in(tokens["response_id"], responses["response_id"])), 2)
+    mine = _distinct(_of(tokens, responses["response_id"]), "scorer_id")
     # What fails here is tried again, and told, by `segment_missing` at the end of the run.
     derived["sentence_scores"] = score_rows(texts, mine, table_of, run.run_id).rows
     return derived
@@ -216,13 +217,13 @@ def _new(run: Run, name: str, rows: pa.Table) -> Sequence[Any]:
     return ids
 
 
-def _distinct(rows: pa.Table, key_columns: int = 1) -> pa.Table:
-    """The first row of each key; the key is the first columns."""
-    seen: set[Any] = set()
-    keep = []
-    keys = zip(*(rows.column(i).to_pylist() for i in range(key_columns)), strict=True)
-    for i, key in enumerate(keys):
-        if key not in seen:
-            seen.add(key)
-            keep.append(i)
-    return rows.take(keep) if len(keep) < len(rows) else rows
+def _of(rows: pa.Table, responses: Iterable[Any]) -> pa.Table:
+    """The rows of some responses."""
+    found = pc.is_in(rows["response_id"], pa.array(responses, pa.string()))
+    return kept(rows, found.to_numpy())
+
+
+def _distinct(rows: pa.Table, *more: str) -> pa.Table:
+    """The first row of each response, and of each of its values in further columns."""
+    first = first_of_key(rows.select(["response_id", *more]))
+    return kept(rows, first == np.arange(len(rows)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 import msgspec
 
 from builders.read.rows import EXCERPT_BYTES, RawRow
-from builders.read.scan import kept_pairs, spelled_pairs
+from builders.read.scan import may_repeat_key
 
 _DECODER = msgspec.json.Decoder()
 _NOT_A_NUMBER = re.compile(rb"-?(NaN|Infinity|nan|inf)\b")
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 
 
-def decode_row(file: str, line: int, text: bytes, pairs: int | None = None) -> RawRow:
-    """The row that `text` spells. `pairs` is its number of key-value pairs if already counted."""
+def decode_row(file: str, line: int, text: bytes) -> RawRow:
+    """The row that `text` spells."""
     excerpt = text[:EXCERPT_BYTES]
+    collecting = gc.isenabled()
+    gc.disable()  # a row may be 100K objects, in which no cycle can be: looking costs most of all
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -28,12 +31,15 @@ def decode_row(file: str, line: int, text: bytes, pairs: int | None = None) -> R
         return RawRow(file, line, None, f"not UTF-8: byte 0x{bad:02x} in a string", excerpt)
     except msgspec.DecodeError as error:
         return RawRow(file, line, None, _reason(text, str(error)), excerpt)
+    finally:
+        if collecting:
+            gc.enable()
     if type(value) is not dict:
         kind = {list: "a list", str: "a string", type(None): "null", bool: "a truth value"}
         reason = f"not an object but {kind.get(type(value), 'a number')}"
         return RawRow(file, line, None, reason, excerpt)
-    if kept_pairs(value) != (spelled_pairs(text) if pairs is None else pairs):
-        return RawRow(file, line, None, f"the key {_repeated_key(text)!r} stands twice", excerpt)
+    if may_repeat_key(text) and (key := _repeated_key(text)) is not None:
+        return RawRow(file, line, None, f"the key {key!r} stands twice", excerpt)
     return RawRow(file, line, value, None, excerpt)
 
 
@@ -54,8 +60,8 @@ def _reason(text: bytes, error: str) -> str:
     return "a string holds half of a surrogate pair, which is no character"
 
 
-def _repeated_key(text: bytes) -> str:
-    """The first key that an object of `text` holds twice."""
+def _repeated_key(text: bytes) -> str | None:
+    """The first key that an object of `text` holds twice, None where there is none."""
     repeated: list[str] = []
 
     def note(pairs: list[tuple[str, Any]]) -> None:
@@ -65,5 +71,5 @@ def _repeated_key(text: bytes) -> str:
                 repeated.append(key)
             seen.add(key)
 
-    json.loads(text, object_pairs_hook=note)
-    return repeated[0] if repeated else "?"
+    json.loads(text, object_pairs_hook=note, parse_int=str, parse_float=str)
+    return repeated[0] if repeated else None

@@ -9,7 +9,7 @@ import numpy as np
 from builders.read.decode import decode_row
 from builders.read.open import ByteStream, DamagedStreamError
 from builders.read.rows import EXCERPT_BYTES, RawRow, size
-from builders.read.scan import PAIRS, new_state, next_end
+from builders.read.scan import new_state, next_end
 
 _BLANK = b" \t\r\n"
 CLOSE_LIST = ord("]")
@@ -38,7 +38,7 @@ class _Value:
         if self.length > self.cap:
             reason = f"the row is {size(self.length)} long, over the cap of {size(self.cap)}"
             return RawRow(file, number, None, reason, text[:EXCERPT_BYTES])
-        return decode_row(file, number, text, int(self.state[PAIRS]))
+        return decode_row(file, number, text)
 
 
 def read_document(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:

@@ -1,8 +1,6 @@
-"""Finding where JSON values end, and how many keys they spell out, without decoding them."""
+"""Finding where JSON values end, and whether a key stands twice, without decoding them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +8,18 @@ import numpy.typing as npt
 from builders.jit import njit
 
 # The scanner's state between chunks.
-DEPTH, IN_STRING, ESCAPED, PAIRS = range(4)
+DEPTH, IN_STRING, ESCAPED = range(3)
 
-_QUOTE, _BACKSLASH, _COLON, _COMMA = (ord(c) for c in '"\\:,')
+_QUOTE, _BACKSLASH, _COMMA = (ord(c) for c in '"\\,')
+_FNV_OFFSET, _FNV_PRIME = 14695981039346656037, 1099511628211  # FNV-1a, 64 bits
+_PROBES = 512  # a half full set of a million random keys needs some 60 at most
+_SPREAD = 0x9E3779B97F4A7C15  # odd, near 2**64 / golden ratio: its products fill the high bits
 _OPEN_LIST, _OPEN_OBJECT, _CLOSE_LIST, _CLOSE_OBJECT = (ord(c) for c in "[{]}")
 
 
 def new_state() -> npt.NDArray[np.int64]:
-    """The state at the beginning of a value: depth 0, outside of any string, no pair seen."""
-    return np.zeros(4, np.int64)
+    """The state at the beginning of a value: depth 0, outside of any string."""
+    return np.zeros(3, np.int64)
 
 
 @njit(nogil=True)
@@ -29,7 +30,7 @@ def next_end(
 
     With `in_array`, that is the `,` or `]` after the value; else the bracket that closes it.
     """
-    depth, in_string, escaped, pairs = state[0], state[1], state[2], state[3]
+    depth, in_string, escaped = state[0], state[1], state[2]
     end = -1
     for i in range(start, len(chunk)):
         byte = chunk[i]
@@ -42,8 +43,6 @@ def next_end(
                 in_string = 0
         elif byte == _QUOTE:
             in_string = 1
-        elif byte == _COLON:
-            pairs += 1
         elif byte in (_OPEN_LIST, _OPEN_OBJECT):
             depth += 1
         elif byte in (_CLOSE_LIST, _CLOSE_OBJECT):
@@ -57,28 +56,72 @@ def next_end(
         elif byte == _COMMA and in_array and depth == 0:
             end = i
             break
-    state[0], state[1], state[2], state[3] = depth, in_string, escaped, pairs
+    state[0], state[1], state[2] = depth, in_string, escaped
     return end
 
 
-def spelled_pairs(text: bytes) -> int:
-    """The number of `key: value` pairs that a complete JSON text spells out."""
-    state = new_state()
-    next_end(np.frombuffer(text, np.uint8), 0, state, True)
-    return int(state[PAIRS])
+def may_repeat_key(text: bytes) -> bool:
+    """Whether an object of a valid JSON text may hold a key twice: False is certain.
+
+    Keys are compared by 64-bit hashes, in one set for all objects; an escape in a key is not
+    undone but makes the answer True.
+    """
+    seen = np.zeros(1 << (2 * text.count(b":")).bit_length(), np.uint64)  # half full at most
+    objects = np.zeros(text.count(b"[") + text.count(b"{") + 1, np.int64)
+    return bool(_repeats(np.frombuffer(text, np.uint8), objects, seen))
 
 
-def kept_pairs(value: Any) -> int:
-    """The number of pairs in a decoded JSON value; less than were spelled if a key came twice."""
-    pairs, stack = 0, [value]
-    while stack:
-        node = stack.pop()
-        if type(node) is dict:
-            pairs += len(node)
-            stack.extend(v for v in node.values() if type(v) in _CONTAINERS)
-        elif not _CONTAINERS.isdisjoint(map(type, node)):
-            stack.extend(v for v in node if type(v) in _CONTAINERS)
-    return pairs
+@njit(nogil=True)
+def _repeats(
+    text: npt.NDArray[np.uint8], objects: npt.NDArray[np.int64], seen: npt.NDArray[np.uint64]
+) -> bool:
+    """The same; `objects` has room for every depth, `seen` for twice the keys, a power of 2."""
+    depth, n_objects, key_next, i = 0, 0, False, 0
+    while i < len(text):
+        byte = text[i]
+        if byte == _QUOTE:
+            i += 1
+            hashed = (np.uint64(_FNV_OFFSET) ^ np.uint64(objects[depth])) * np.uint64(_FNV_PRIME)
+            while text[i] != _QUOTE:
+                if text[i] == _BACKSLASH:
+                    if key_next:
+                        return True
+                    i += 1
+                elif key_next:
+                    hashed = (hashed ^ np.uint64(text[i])) * np.uint64(_FNV_PRIME)
+                i += 1
+            if key_next:
+                if not _add(seen, hashed):
+                    return True
+                key_next = False
+        elif byte == _COMMA:
+            key_next = objects[depth] > 0
+        elif byte in (_OPEN_LIST, _OPEN_OBJECT):
+            depth += 1
+            key_next = byte == _OPEN_OBJECT
+            n_objects += 1
+            objects[depth] = n_objects if key_next else 0
+        elif byte in (_CLOSE_LIST, _CLOSE_OBJECT):
+            depth -= 1
+            key_next = False
+        i += 1
+    return False
 
 
-_CONTAINERS = frozenset((dict, list))
+@njit(nogil=True)
+def _add(seen: npt.NDArray[np.uint64], hashed: np.uint64) -> bool:
+    """Add to an open-addressed set of hashes, 0 being none; False where it may be there already.
+
+    Keys made to land on one place end the search early, so that the time stays linear.
+    """
+    hashed = (hashed ^ (hashed >> np.uint64(32))) * np.uint64(_SPREAD) | np.uint64(1)
+    mask = np.uint64(len(seen) - 1)
+    at = (hashed >> np.uint64(20)) & mask
+    for _ in range(_PROBES):
+        if not seen[at]:
+            seen[at] = hashed
+            return True
+        if seen[at] == hashed:
+            return False
+        at = (at + np.uint64(1)) & mask
+    return False

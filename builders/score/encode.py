@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builders.score.engine import ScoreRequest, ScoreResult
 from builders.score.render import Render, TrainingContext
@@ -38,7 +39,7 @@ class Encoded(NamedTuple):
     """
 
     request: ScoreRequest
-    token_bytes: list[int]
+    token_bytes: Sequence[int] | NDArray[np.int32]
     control: tuple[str, ...] = ()
     sections: str = "thinking+answer"
 

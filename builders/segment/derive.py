@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from builders.run import to_table
 from builders.segment import SEGMENTER, Sentences, segment
@@ -17,6 +19,7 @@ from builders.tokens.aggregate import SentenceSums, aggregate
 from builders.tokens.fit import fit_harmony
 from builders.tokens.table import TokenTable
 from dasd_data.errors import DasdError, RowError
+from dasd_data.keys import kept
 
 TableOf = Callable[[str], TokenTable | None]  # a scorer's token table, if it can be had
 
@@ -76,13 +79,10 @@ def score_rows(
         same = pc.and_(
             pc.equal(tokens["scorer_id"], scorer), pc.equal(tokens["sections"], sections)
         )
-        mine = tokens.filter(same).combine_chunks()
+        mine = kept(tokens, same.to_numpy())
         text = texts.take([place[key] for key in mine["response_id"].to_pylist()])
-        for rows, texts_of, covered in _attempts(
-            mine, text.combine_chunks(), sections, partial(table_of, scorer), scored
-        ):
-            sums = _sums(rows, texts_of, covered)
-            parts.append(_rows(rows, texts_of, sums, run_id))
+        made = _attempts(mine, text, sections, partial(table_of, scorer), scored)
+        parts += [_rows(*each, run_id) for each in made]
     scored.rows = pa.concat_tables(parts)
     return scored
 
@@ -93,14 +93,12 @@ def _attempts(
     sections: str,
     table: Callable[[], TokenTable | None],
     scored: Scored,
-) -> Iterable[tuple[pa.Table, pa.Table, str]]:
-    """Tokens and texts that tile, as they are or fitted; what cannot be fitted has failed."""
-    errors = _sums(tokens, texts, sections).errors
-    good = [i for i in range(len(tokens)) if i not in errors]
-    if good:
-        yield tokens.take(good), texts.take(good), sections
-    fitted: dict[str, list[tuple[int, list[int]]]] = {}
-    for i, error in errors.items():
+) -> Iterable[tuple[pa.Table, pa.Table, SentenceSums]]:
+    """Tokens, texts and sums, as they are, then fitted; what cannot be fitted has failed."""
+    sums = _sums(tokens, texts, sections)
+    yield tokens, texts, sums
+    fitted: dict[str, list[tuple[int, NDArray[np.int32]]]] = {}
+    for i, error in sums.errors.items():
         try:
             token_bytes, covered = _fit(tokens.slice(i, 1), texts.slice(i, 1), table(), error)
             fitted.setdefault(covered, []).append((i, token_bytes))
@@ -112,30 +110,30 @@ def _attempts(
         at = [i for i, _ in rows]
         counts = pa.array([b for _, b in rows], tokens.schema.field(column).type)
         again = tokens.take(at).set_column(column, tokens.schema.field(column), counts)
-        wrong = _sums(again, texts.take(at), covered).errors
-        for n, error in wrong.items():
+        sums = _sums(again, texts.take(at), covered)
+        for n, error in sums.errors.items():
             key = (again["response_id"][n].as_py(), again["scorer_id"][n].as_py())
             scored.failed[key] = error
-        right = [n for n in range(len(again)) if n not in wrong]
-        if right:
-            yield again.take(right), texts.take(at).take(right), covered
+        yield again, texts.take(at), sums
 
 
 def _fit(
     tokens: pa.Table, texts: pa.Table, table: TokenTable | None, error: str
-) -> tuple[list[int], str]:
-    ids = tokens["token_ids"][0].as_py()
+) -> tuple[NDArray[np.int32], str]:
+    ids = tokens["token_ids"][0].values
     if not error.startswith(("token_bytes cover", "token ")) or "logprob" in error or ids is None:
         raise RowError(error)
     if table is None:
         raise RowError(f"{error}: to fit the tokens to the text, ingest with --tokenizer PATH")
-    fit = fit_harmony(texts["thinking"][0].as_py(), texts["answer"][0].as_py(), ids, table)
+    thinking, answer = texts["thinking"][0].as_py(), texts["answer"][0].as_py()
+    fit = fit_harmony(thinking, answer, ids.to_numpy(), table)
     return fit.token_bytes, fit.sections
 
 
 def _sums(tokens: pa.Table, texts: pa.Table, sections: str) -> SentenceSums:
     def column(table: pa.Table, name: str) -> pa.Array:
-        return table[name].combine_chunks()
+        whole = table[name]  # one chunk is not to be copied
+        return whole.chunk(0) if whole.num_chunks == 1 else whole.combine_chunks()
 
     return aggregate(
         column(texts, "thinking"),
@@ -157,4 +155,5 @@ def _rows(tokens: pa.Table, texts: pa.Table, sums: SentenceSums, run_id: str) ->
         "logprob_sum": sums.logprob_sum,
         "run_id": pa.array([run_id] * len(tokens)),
     }
-    return pa.table(columns).select(empty.schema.names).cast(empty.schema)
+    tiled = np.array([row not in sums.errors for row in range(len(tokens))], np.bool_)
+    return kept(pa.table(columns).select(empty.schema.names).cast(empty.schema), tiled)

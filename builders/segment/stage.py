@@ -49,9 +49,9 @@ def segment_missing(
     Returns counts by name; nothing missing records no run.
     """
     counts: Counter[str] = Counter()
+    session = None
     for find, work in ((_MISSING_SENTENCES, _sentences), (_MISSING_SCORES, _scores)):
-        catalog.refresh()
-        session = catalog.session()
+        session = session or catalog.refresh().session()
         session.execute(find.format(segmenter=quote(SEGMENTER)))
         total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
         if total:
@@ -61,6 +61,9 @@ def segment_missing(
                     done += size
                     progress(done, total)
             counts += run.counts
+            session.close()
+            session = None  # the next one sees what was added
+    if session:
         session.close()
     catalog.refresh()
     return counts

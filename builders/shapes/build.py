@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builders.records import Logprobs, Question, Response, Scorer, TokenScores
 from builders.shapes.base import Context
@@ -21,7 +22,7 @@ from builders.shapes.fields import (
     whole,
 )
 from builders.shapes.fitting import fit_ids, fit_pieces
-from builders.tokens.table import TokenTable
+from builders.tokens.table import Pieces
 from builders.tokens.think import split_think
 from dasd_data.errors import RowError
 
@@ -182,7 +183,7 @@ def tokens_of(of: Response, fields: Fields, context: Context) -> list[TokenScore
             raise RowError("log-probs without token ids or bytes: which tokens are they of?")
         return []
     ids = None if fields.get("token_ids") is None else integers(fields["token_ids"], "token_ids")
-    _equal_length(ids, pieces, values)
+    _equal_length(ids, None if pieces is None else pieces.lengths, values)
     if pieces is not None:
         fitted, tokenizer = _fit_bytes(of, pieces, ids), None
     else:
@@ -197,8 +198,8 @@ def tokens_of(of: Response, fields: Fields, context: Context) -> list[TokenScore
 
 
 def _fit_bytes(
-    of: Response, pieces: Sequence[bytes], ids: Sequence[int] | None
-) -> tuple[list[int], str]:
+    of: Response, pieces: Pieces, ids: NDArray[np.int32] | None
+) -> tuple[NDArray[np.int32], str]:
     try:
         return fit_pieces(of.thinking, of.answer, pieces)
     except RowError as error:
@@ -206,25 +207,13 @@ def _fit_bytes(
         raise RowError(f"{error}{hint}") from None
 
 
-def _equal_length(*lists: Sequence[Any] | None) -> None:
+def _equal_length(*lists: Sized | None) -> None:
     names = ("token ids", "token texts", "log-probs")
     sizes = {n: len(s) for n, s in zip(names, lists, strict=False) if s is not None}
     if len(set(sizes.values())) > 1:
         raise RowError(
             "lists of unequal length: " + ", ".join(f"{v} {k}" for k, v in sizes.items())
         )
-
-
-def _lengths(table: TokenTable, ids: Sequence[int]) -> list[int]:
-    """The tokens' own numbers of bytes, 0 for special ones. Raises RowError for an unknown id."""
-    array = np.asarray(ids, dtype=np.int64)
-    if array.size and (most := int(array.max())) >= len(table):
-        table.piece(most)
-    found = table.lengths[array]
-    for token_id in np.unique(array[found == 0]).tolist():
-        table.piece(token_id)
-    lengths: list[int] = found.tolist()
-    return lengths
 
 
 def bare_logprobs(fields: Fields, context: Context, default_model: str | None = None) -> Logprobs:
@@ -235,7 +224,7 @@ def bare_logprobs(fields: Fields, context: Context, default_model: str | None = 
     ids, values = integers(fields.get("token_ids"), "token_ids"), logprobs(fields.get("logprobs"))
     _equal_length(ids, None, values)
     table = context.table(optional_text(fields, "tokenizer"))
-    lengths = _lengths(table, ids)
+    lengths = table.lengths[table.known(ids)]
     model = optional_text(fields, "model") or context.model or default_model or context.name
     mode = optional_text(fields, "logprobs_mode") or "unknown"
     scorer = Scorer(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builders.records import DOMAINS
 from builders.shapes.base import Context
@@ -115,21 +116,19 @@ def domain_of(value: Any, context: Context) -> str | None:
     )
 
 
-def integers(value: Any, column: str) -> list[int]:
+def integers(value: Any, column: str) -> NDArray[np.int32]:
     """A list of token ids: whole numbers from 0 to 2**31 - 1."""
-    values = _list(value, column)
-    array = np.asarray(values)
+    array = np.asarray(_list(value, column))
     if not len(array):
-        return []
+        return np.zeros(0, np.int32)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer) or array.min() < 0:
         raise RowError(f"`{column}` is not a list of token ids")
     if (most := int(array.max())) > MAX_TOKEN_ID:
         raise RowError(f"`{column}` has {most}, which is no token id: it is above {MAX_TOKEN_ID}")
-    found: list[int] = array.tolist()
-    return found
+    return array.astype(np.int32)
 
 
-def logprobs(value: Any, column: str = "logprobs") -> list[float]:
+def logprobs(value: Any, column: str = "logprobs") -> NDArray[np.float32]:
     """Log-probabilities: finite, at most 1e-4, and what is above 0 becomes 0.
 
     Raises RowError for null, NaN and infinities, for -9999, which vLLM writes in place of minus
@@ -145,8 +144,7 @@ def logprobs(value: Any, column: str = "logprobs") -> list[float]:
     _refuse(array, ~np.isfinite(array), column, "not a log-probability: {}")
     _refuse(array, array <= VLLM_FLOOR, column, "not a log-probability: {:g} (vLLM's floor)")
     _refuse(array, array > MAX_LOGPROB, column, "above 0, so no log-probability: {:g}")
-    found: list[float] = np.minimum(array, 0.0).tolist()
-    return found
+    return np.minimum(array, 0.0).astype(np.float32)
 
 
 def _refuse(array: Any, bad: Any, column: str, reason: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from builders.harmony.messages import CHANNEL
 from builders.tokens.fit import Span, fit_harmony, fit_render, mismatch
-from builders.tokens.table import TokenTable, decode
+from builders.tokens.table import Pieces, TokenTable, decode
 
 # What may stand around thinking and answer in a raw completion: white space and structure.
 _GAP = re.compile(
@@ -27,7 +30,7 @@ def locate(render: bytes, thinking: str | None, answer: str) -> tuple[Span | Non
     if thinking is None:
         if span := _inside(render, body, 0):
             return None, span, "thinking+answer"
-        raise mismatch("text", body, [render])
+        raise mismatch("text", body, Pieces.of([render]))
     thought = thinking.encode()
     for start in _after_gap(render, thought):
         stop = start + len(thought)
@@ -37,7 +40,7 @@ def locate(render: bytes, thinking: str | None, answer: str) -> tuple[Span | Non
         return None, span, "answer"
     if span := _inside(render, thought, 0):
         return span, (span[1], span[1]), "thinking"
-    raise mismatch("text", thought + body, [render])
+    raise mismatch("text", thought + body, Pieces.of([render]))
 
 
 def _after_gap(render: bytes, thought: bytes) -> Iterator[int]:
@@ -58,7 +61,7 @@ def _inside(render: bytes, body: bytes, after: int) -> Span | None:
     return (start, stop) if gaps else None
 
 
-def fit_pieces(thinking: str | None, answer: str, pieces: Sequence[bytes]) -> tuple[list[int], str]:
+def fit_pieces(thinking: str | None, answer: str, pieces: Pieces) -> tuple[NDArray[np.int32], str]:
     """token_bytes of the exact bytes of a completion's tokens, and the sections covered."""
     render = decode(pieces)[0].encode()
     thought, span, sections = locate(render, thinking, answer)
@@ -66,8 +69,8 @@ def fit_pieces(thinking: str | None, answer: str, pieces: Sequence[bytes]) -> tu
 
 
 def fit_ids(
-    thinking: str | None, answer: str, ids: Sequence[int], table: TokenTable
-) -> tuple[list[int], str]:
+    thinking: str | None, answer: str, ids: NDArray[np.int32], table: TokenTable
+) -> tuple[NDArray[np.int32], str]:
     """token_bytes of a completion's ids, and the sections covered."""
     if CHANNEL in ids and table.id_of("<|channel|>") == CHANNEL:
         fitted = fit_harmony(thinking, answer, ids, table)

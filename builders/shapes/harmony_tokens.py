@@ -11,7 +11,10 @@ unless the row or the user says otherwise. A completion that ends in `<|return|>
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from builders.harmony.parse import PromptContext, parse, parse_prompt, prompt_context
 from builders.records import Question, Record, Response, Scorer, TokenScores
@@ -42,8 +45,12 @@ def asked_by(
 
 
 def answered_by(
-    of: Question, ids: Sequence[int], table: TokenTable, fields: dict[str, object], context: Context
-) -> tuple[Response, list[int]]:
+    of: Question,
+    ids: NDArray[np.int32],
+    table: TokenTable,
+    fields: dict[str, object],
+    context: Context,
+) -> tuple[Response, NDArray[np.int32]]:
     """The response that harmony ids spell, and its `token_bytes`."""
     parsed = parse(ids, table)
     fields = fields | {

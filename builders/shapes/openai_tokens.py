@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
+import numpy as np
+
 from builders.shapes.base import Context
+from builders.tokens.table import Pieces
 from dasd_data.errors import RowError
 
 _TOKEN_ID = re.compile(r"token_id:(\d+)")
@@ -31,13 +34,14 @@ def chat_tokens(choice: Choice, context: Context) -> dict[str, Any]:
     entries = _logprobs(choice).get("content")
     if not isinstance(entries, list) or not entries:
         return _ids_only(choice)
-    if not all(isinstance(e, dict) and isinstance(e.get("token"), str) for e in entries):
+    tokens: list[Any] = [e.get("token") if type(e) is dict else None for e in entries]
+    if set(map(type, tokens)) != {str}:
         raise RowError("`logprobs.content` is not a list of tokens")
     found: dict[str, Any] = {"logprobs": [e.get("logprob") for e in entries]}
-    ids = _ids(choice, [e["token"] for e in entries])
+    ids = _ids(choice, tokens)
     if ids is not None and context.tokenizer:
         return found | {"token_ids": ids}
-    pieces = [_entry_bytes(e) for e in entries]
+    pieces = _entry_pieces(entries)
     return found | {"pieces": pieces} | ({"token_ids": ids} if ids is not None else {})
 
 
@@ -59,14 +63,14 @@ def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]
     tokens, values = scores.get("tokens"), scores.get("token_logprobs")
     if not isinstance(tokens, list) or not isinstance(values, list) or not tokens:
         return _ids_only(choice)
-    if len(tokens) != len(values) or not all(isinstance(t, str) for t in tokens):
+    if len(tokens) != len(values) or set(map(type, tokens)) != {str}:
         raise RowError(f"{len(tokens)} tokens but {len(values)} token_logprobs")
     skip = _prompt_tokens(choice, tokens, prompt) if prompt else 0
     ids = _ids(choice, tokens[skip:])
     found: dict[str, Any] = {"logprobs": values[skip:]}
     if ids is not None and context.tokenizer:
         return found | {"token_ids": ids}
-    pieces = [_string_bytes(t) for t in tokens[skip:]]
+    pieces = Pieces.of([_string_bytes(t) for t in tokens[skip:]])
     return found | {"pieces": pieces} | ({"token_ids": ids} if ids is not None else {})
 
 
@@ -87,22 +91,33 @@ def _ids(choice: Choice, tokens: Sequence[str]) -> list[int] | None:
     ids = choice.get("token_ids")
     if isinstance(ids, list) and len(ids) == len(tokens):
         return ids
-    spelled = [_TOKEN_ID.fullmatch(t) for t in tokens]
-    return [int(m[1]) for m in spelled if m] if all(spelled) else None
+    found = []
+    for token in tokens:
+        spelled = _TOKEN_ID.fullmatch(token)
+        if not spelled:
+            return None
+        found.append(int(spelled[1]))
+    return found
 
 
-def _entry_bytes(entry: Mapping[str, Any]) -> bytes:
-    value = entry.get("bytes")
-    if value is None:
-        return _string_bytes(entry["token"])
+def _entry_pieces(entries: Sequence[Mapping[str, Any]]) -> Pieces:
+    """The tokens' `bytes`, where they have none those of their text."""
+    values = [
+        _string_bytes(e["token"]) if (own := e.get("bytes")) is None else own for e in entries
+    ]
     try:
-        return bytes(value)
+        if not {bytes, list} >= set(map(type, values)):
+            raise TypeError
+        lengths = np.fromiter(map(len, values), np.int32, len(values))
+        return Pieces(bytes(chain.from_iterable(values)), lengths)
     except (TypeError, ValueError):
         raise RowError("a token's `bytes` are not bytes") from None
 
 
 def _string_bytes(token: str) -> bytes:
     """A token's bytes from its text; OpenAI spells what is no text as `bytes:\\xe2\\x80`."""
+    if not token.startswith(("bytes:", "token_id:")):
+        return token.encode()
     if spelled := _BYTES.fullmatch(token):
         return bytes.fromhex(spelled[1].replace("\\x", ""))
     if _TOKEN_ID.fullmatch(token):

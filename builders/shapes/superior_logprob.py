@@ -28,8 +28,8 @@ def _matches(row: Row, _context: Context) -> bool:
 def _records(row: Row, context: Context, _rownum: int) -> Iterator[Record]:
     fields = {"key": row.get("sample_uuid")} | {c: row.get(c) for c in _COLUMNS[1:]}
     found = bare_logprobs(fields, context, MODEL)
-    ids = found.tokens.token_ids or ()
-    sections = "thinking+answer" if CHANNEL in ids else "thinking"
+    ids = found.tokens.token_ids
+    sections = "thinking+answer" if ids is not None and CHANNEL in ids else "thinking"
     found.tokens.scorer = replace(found.tokens.scorer, sections=sections)
     yield found
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from builders.harmony.parse import completion_start, parse_prompt, prompt_context
 from builders.records import Record, TokenScores
 from builders.shapes.base import Context, Row, Shape
@@ -31,8 +33,8 @@ def _matches(row: Row, _context: Context) -> bool:
 
 def _records(row: Row, context: Context, rownum: int) -> Iterator[Record]:
     table = context.table(optional_text(row, "tokenizer"))
-    ids = integers(row.get("prompt_tokens"), "prompt_tokens")
-    ids += integers(row.get("completion_tokens"), "completion_tokens")
+    columns = ("prompt_tokens", "completion_tokens")
+    ids = np.concatenate([integers(row.get(column), column) for column in columns])
     start = completion_start(ids, table)
     if not start:
         raise RowError("the prompt's tokens hold no <|start|>assistant")

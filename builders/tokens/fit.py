@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
+from numpy.typing import NDArray
 
-from builders.harmony.messages import Message, walk
+from builders.harmony.messages import Ids, Message, walk
 from builders.harmony.parse import sections
 from builders.tokens.normal import nfc, respan
-from builders.tokens.table import TokenTable, decode
+from builders.tokens.table import Pieces, TokenTable, decode
 from dasd_data.errors import RowError
 
 Span = tuple[int, int]
@@ -30,19 +30,19 @@ _EXCERPT = 24  # bytes shown on either side of the first difference
 class Fit:
     """`token_bytes`, one per id, over the bytes of the covered sections; their `Scorer` name."""
 
-    token_bytes: list[int]
+    token_bytes: NDArray[np.int32]
     sections: str  # thinking+answer, thinking or answer
 
 
-def fit(text: bytes, pieces: Sequence[bytes]) -> list[int] | None:
+def fit(text: bytes, pieces: Pieces) -> NDArray[np.int32] | None:
     """The number of bytes of one section's text that each token holds, summing to `len(text)`.
 
     Where only white space at the ends differs, the tokens' surplus holds 0 bytes and the text's
     surplus goes to the first or the last token. Tokens of NFC text are carried back to the text.
     None when text and tokens differ otherwise.
     """
-    if b"".join(pieces) == text:
-        return [len(piece) for piece in pieces]
+    if pieces.data == text:
+        return pieces.lengths
     try:
         wanted = text.decode()
     except UnicodeDecodeError:
@@ -55,13 +55,13 @@ def fit(text: bytes, pieces: Sequence[bytes]) -> list[int] | None:
     return fitted
 
 
-def _fit_core(text: str, joined: str, counts: list[int]) -> list[int] | None:
+def _fit_core(text: str, joined: str, counts: NDArray[np.int32]) -> NDArray[np.int32] | None:
     if text.strip() != joined.strip():
         return None
-    filled = [i for i, count in enumerate(counts) if count]
-    if not filled:
+    filled = np.flatnonzero(counts)
+    if not len(filled):
         return None if text else counts
-    fitted = list(counts)
+    fitted = counts.copy()
     if core := text.strip():
         _resize(fitted, filled, text[: text.index(core)], joined[: joined.index(core)])
         _resize(fitted, filled[::-1], text[len(text.rstrip()) :], joined[len(joined.rstrip()) :])
@@ -70,7 +70,7 @@ def _fit_core(text: str, joined: str, counts: list[int]) -> list[int] | None:
     return fitted
 
 
-def _resize(counts: list[int], order: Sequence[int], text: str, joined: str) -> None:
+def _resize(counts: NDArray[np.int32], order: NDArray[np.int64], text: str, joined: str) -> None:
     """Make the white space at one end (`joined`) hold that of `text`; `order` from that end."""
     surplus = len(text.encode()) - len(joined.encode())
     if surplus > 0:
@@ -78,12 +78,12 @@ def _resize(counts: list[int], order: Sequence[int], text: str, joined: str) -> 
     for i in order:
         if surplus >= 0:
             return
-        cut = min(counts[i], -surplus)
+        cut = min(int(counts[i]), -surplus)
         counts[i] -= cut
         surplus += cut
 
 
-def fit_harmony(thinking: str | None, answer: str, ids: Sequence[int], table: TokenTable) -> Fit:
+def fit_harmony(thinking: str | None, answer: str, ids: Ids, table: TokenTable) -> Fit:
     """Fit published harmony ids, which begin with the first analysis *content* token.
 
     The final message's tokens may be missing: then only the thinking is covered. Delimiters,
@@ -93,35 +93,28 @@ def fit_harmony(thinking: str | None, answer: str, ids: Sequence[int], table: To
     messages, _ = walk(ids, table)
     analysis, final = sections(messages)
     thought = (thinking or "").encode()
-    pieces = table.text_pieces(ids)
     bare = not messages or (len(messages) == 1 and messages[0].start == 0)  # no header before it
     if final is None and bare:
-        return _fit_bare(thinking, answer, pieces)
-    token_bytes = [0] * len(pieces)
-    _fit_section("thinking", thought, pieces, analysis, token_bytes)
+        return _fit_bare(thinking, answer, table.text_pieces(ids))
+    known = table.known(ids)
+    token_bytes = np.zeros(len(known), np.int32)
+
+    def fit_section(name: str, text: bytes, messages: Sequence[Message]) -> None:
+        where = np.concatenate([np.arange(m.start, m.stop) for m in messages] or [known[:0]])
+        own = table.text_pieces(known[where])
+        counts = fit(text, own)
+        if counts is None:
+            raise mismatch(name, text, own)
+        token_bytes[where] = counts
+
+    fit_section("thinking", thought, analysis)
     if final is None:
         return Fit(token_bytes, "thinking")
-    _fit_section("answer", answer.encode(), pieces, [final], token_bytes)
+    fit_section("answer", answer.encode(), [final])
     return Fit(token_bytes, "thinking+answer")
 
 
-def _fit_section(
-    name: str,
-    text: bytes,
-    pieces: Sequence[bytes],
-    messages: Sequence[Message],
-    token_bytes: list[int],
-) -> None:
-    where = [i for message in messages for i in range(message.start, message.stop)]
-    own = [pieces[i] for i in where]
-    counts = fit(text, own)
-    if counts is None:
-        raise mismatch(name, text, own)
-    for i, count in zip(where, counts, strict=True):
-        token_bytes[i] = count
-
-
-def _fit_bare(thinking: str | None, answer: str, pieces: Sequence[bytes]) -> Fit:
+def _fit_bare(thinking: str | None, answer: str, pieces: Pieces) -> Fit:
     """Fit tokens without structure: the thinking, the answer, or one after the other."""
     thought = (thinking or "").encode()
     if thinking is not None and (counts := fit(thought, pieces)) is not None:
@@ -139,8 +132,8 @@ def _fit_bare(thinking: str | None, answer: str, pieces: Sequence[bytes]) -> Fit
 
 
 def fit_render(
-    render: bytes, pieces: Sequence[bytes], thinking: Span | None, answer: Span
-) -> list[int]:
+    render: bytes, pieces: Pieces, thinking: Span | None, answer: Span
+) -> NDArray[np.int32]:
     """Bytes of thinking and answer in each token of a whole rendered conversation.
 
     `pieces` are all tokens of `render`, special ones with their literal bytes; `thinking` and
@@ -151,20 +144,20 @@ def fit_render(
     counts = fit(render, pieces)
     if counts is None:
         raise mismatch("render", render, pieces)
-    ends = np.fromiter(accumulate(counts), dtype=np.int64, count=len(counts))
-    starts = ends - np.asarray(counts, dtype=np.int64)
-    held = np.zeros(len(counts), dtype=np.int64)
+    edges = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=edges[1:])
     spans = [answer] if thinking is None else [thinking, answer]
-    for start, stop in spans:
-        held += np.clip(np.minimum(ends, stop) - np.maximum(starts, start), 0, None)
-    if held.sum() != sum(stop - start for start, stop in spans):
+    if not all(0 <= start <= stop <= len(render) for start, stop in spans):
         raise RowError(f"sections {spans} reach outside the render of {len(render)} bytes")
-    return held.tolist()
+    held = np.zeros(len(counts), np.int32)
+    for span in spans:
+        held += np.diff(edges.clip(*span)).astype(np.int32)
+    return held
 
 
-def mismatch(name: str, text: bytes, pieces: Sequence[bytes]) -> RowError:
+def mismatch(name: str, text: bytes, pieces: Pieces) -> RowError:
     """The error for tokens that do not tile a text, showing both at the first difference."""
-    joined = b"".join(pieces)
+    joined = pieces.data
     size = min(len(text), len(joined))
     differs = np.flatnonzero(
         np.frombuffer(text, np.uint8, size) != np.frombuffer(joined, np.uint8, size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -22,7 +22,7 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def respan(text: str, counts: Sequence[int]) -> list[int]:
+def respan(text: str, counts: NDArray[np.int32]) -> NDArray[np.int32]:
     """Counts over the bytes of `nfc(text)` as counts over those of `text`.
 
     The bytes of what was normalized together go to the token that holds its first byte.

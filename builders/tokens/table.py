@@ -1,25 +1,47 @@
 """Token ids to exact bytes, for one tokenizer, and bytes back to text.
 
 Decoded strings lose what a token covers (an emoji is several tokens), so everything here is
-bytes: `TokenTable.load("folder").pieces(ids)`.
+bytes: `TokenTable.load("folder").pieces(ids)`. Responses run to 64K tokens, so tokens are arrays:
+nothing is one Python object a token.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from builders import hub
+from builders.jit import njit
 from builders.tokens.vocab import Vocab, read_vocab
 from dasd_data.errors import RowError, UsageError
 
 REPLACEMENT = "\ufffd".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The bytes of consecutive tokens: all of them joined, and the length of each, int32[n]."""
+
+    data: bytes
+    lengths: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, pieces: Collection[bytes]) -> Pieces:
+        """The pieces of a list."""
+        return cls(b"".join(pieces), np.fromiter(map(len, pieces), np.int32, len(pieces)))
+
+    def __iter__(self) -> Iterator[bytes]:
+        at = 0
+        for length in self.lengths.tolist():
+            yield self.data[at : at + length]
+            at += length
 
 
 class TokenTable:
@@ -32,11 +54,15 @@ class TokenTable:
     """
 
     def __init__(self, vocab: Vocab) -> None:
-        self._pieces = vocab.pieces
         self.special_ids = vocab.special
-        lengths = [0 if piece is None else len(piece) for piece in vocab.pieces]
-        self.lengths: NDArray[np.int32] = np.array(lengths, dtype=np.int32)
-        self.lengths[sorted(vocab.special)] = 0
+        filled = Pieces.of([piece or b"" for piece in vocab.pieces])
+        self._data = np.frombuffer(filled.data, np.uint8)
+        self._starts = np.cumsum(filled.lengths, dtype=np.int64) - filled.lengths
+        self._lengths = filled.lengths  # of special ones too
+        self._exists = np.array([piece is not None for piece in vocab.pieces], np.bool_)
+        self._special = np.zeros(len(self._exists), np.bool_)
+        self._special[sorted(vocab.special)] = True
+        self.lengths: NDArray[np.int32] = np.where(self._special, np.int32(0), filled.lengths)
         self.lengths.flags.writeable = False
         self.name = _content_name(vocab)
 
@@ -53,33 +79,44 @@ class TokenTable:
         return _load(path.resolve(), stat.st_mtime_ns, stat.st_size)
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self._exists)
 
     def __repr__(self) -> str:
         return f"TokenTable({self.name!r}, {len(self)} ids)"
 
     def piece(self, token_id: int) -> bytes:
         """The token's bytes, a special token's too. Raises RowError for an unknown id."""
-        piece = self._pieces[token_id] if 0 <= token_id < len(self._pieces) else None
-        if piece is None:
+        return self.pieces([token_id]).data
+
+    def pieces(self, ids: ArrayLike) -> Pieces:
+        """The bytes of each token, special ones included. Raises RowError for an unknown id."""
+        return self._gathered(self.known(ids), self._lengths)
+
+    def text_pieces(self, ids: ArrayLike) -> Pieces:
+        """The bytes of each token in text: empty for special ones. Raises RowError as `piece`."""
+        return self._gathered(self.known(ids), self.lengths)
+
+    def known(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """The ids as an array. Raises RowError for one that the tokenizer does not have."""
+        found = np.asarray(ids, np.int64)
+        inside = (found >= 0) & (found < len(self))
+        if not inside.all() or not self._exists[found].all():
+            inside[inside] = self._exists[found[inside]]
             raise RowError(
-                f"token id {token_id} is not in tokenizer {self.name} ({len(self)} ids): "
+                f"token id {found[~inside][0]} is not in tokenizer {self.name} ({len(self)} ids): "
                 "these ids are likely another tokenizer's, check --tokenizer"
             )
-        return piece
+        return found
 
-    def pieces(self, ids: Iterable[int]) -> list[bytes]:
-        """The bytes of each token, special ones included. Raises RowError for an unknown id."""
-        return [self.piece(token_id) for token_id in _plain(ids)]
+    def is_special(self, ids: ArrayLike) -> NDArray[np.bool_]:
+        """Which of the ids the vocabulary flags as special (no text)."""
+        return self._special[self.known(ids)]
 
-    def text_pieces(self, ids: Iterable[int]) -> list[bytes]:
-        """The bytes of each token in text: empty for special ones. Raises RowError as `piece`."""
-        special = self.special_ids
-        return [b"" if i in special else self.piece(i) for i in _plain(ids)]
-
-    def is_special(self, token_id: int) -> bool:
-        """Whether the vocabulary flags the token as special (no text)."""
-        return token_id in self.special_ids
+    def _gathered(self, ids: NDArray[np.int64], lengths: NDArray[np.int32]) -> Pieces:
+        own = lengths[ids]
+        out = np.empty(own.sum(dtype=np.int64), np.uint8)
+        _gather(self._data, self._starts, ids, own, out)
+        return Pieces(out.tobytes(), own)
 
     def id_of(self, token: str) -> int | None:
         """The id of the token with exactly this text, None if there is none."""
@@ -87,14 +124,31 @@ class TokenTable:
 
     @cached_property
     def _ids(self) -> dict[bytes, int]:
-        ids = {piece: i for i, piece in enumerate(self._pieces) if piece is not None}
+        data, starts = self._data.tobytes(), self._starts
+        ids = {
+            data[starts[i] : starts[i] + self._lengths[i]]: i
+            for i in np.flatnonzero(self._exists).tolist()
+        }
         # a special token wins over a plain one of the same bytes
         ids.update((self.piece(i), i) for i in self.special_ids)
         return ids
 
 
-def _plain(ids: Iterable[int]) -> Iterable[int]:
-    return ids.tolist() if isinstance(ids, np.ndarray) else ids
+@njit(nogil=True)
+def _gather(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    lengths: NDArray[np.int32],
+    out: NDArray[np.uint8],
+) -> None:
+    """Write the first `lengths[i]` bytes of each token to `out`, one token after the other."""
+    at = 0
+    for i in range(len(ids)):
+        start = starts[ids[i]]
+        for k in range(lengths[i]):
+            out[at + k] = data[start + k]
+        at += lengths[i]
 
 
 def _content_name(vocab: Vocab) -> str:
@@ -140,17 +194,16 @@ def _from_hub(repo: str) -> Path:
         return Path(hf_hub_download(repo, "tokenizer.json"))
 
 
-def decode(pieces: Sequence[bytes]) -> tuple[str, list[int]]:
+def decode(pieces: Pieces) -> tuple[str, NDArray[np.int32]]:
     """The text of the tokens, and how many bytes of its UTF-8 each token holds.
 
     An invalid sequence becomes U+FFFD (a maximal subpart at a time, as Unicode recommends and
     tokenizers do); its three bytes go to the token that holds the first offending byte. The
     counts always sum to `len(text.encode())`.
     """
-    data = b"".join(pieces)
-    lengths = [len(piece) for piece in pieces]
+    data = pieces.data
     try:
-        return data.decode(), lengths
+        return data.decode(), pieces.lengths
     except UnicodeDecodeError:
         text = data.decode(errors="replace")
     weight = np.ones(len(data), dtype=np.int64)
@@ -165,14 +218,13 @@ def decode(pieces: Sequence[bytes]) -> tuple[str, list[int]]:
         weight[at:stop] = 0
         weight[at] = 3
         at = stop
-    return text, split_weights(weight, lengths)
+    return text, split_weights(weight, pieces.lengths)
 
 
-def split_weights(weight: NDArray[np.int64], lengths: Sequence[int]) -> list[int]:
+def split_weights(weight: NDArray[np.int64], lengths: NDArray[np.int32]) -> NDArray[np.int32]:
     """Sum per-byte weights over consecutive tokens of the given lengths."""
     running = np.concatenate(([0], np.cumsum(weight)))
-    ends = np.cumsum(np.asarray(lengths, dtype=np.int64)) if lengths else np.zeros(0, np.int64)
-    return np.diff(running[ends], prepend=0).tolist() if len(ends) else []
+    return np.diff(running[np.cumsum(lengths, dtype=np.int64)], prepend=0).astype(np.int32)
 
 
 def _invalid_length(window: bytes) -> int:

@@ -58,7 +58,7 @@ def test_reasoning_beside_the_content(parse: Any, column: str) -> None:
     (found,) = parse(chat(says("4", entries, **{column: "two twos"})), "openai")
     assert (found.thinking, found.answer) == ("two twos", "4")
     (tokens,) = found.tokens
-    assert tokens.token_bytes == [0, 0, 4, 4, 0, 1, 0]
+    assert list(tokens.token_bytes) == [0, 0, 4, 4, 0, 1, 0]
     assert tokens.scorer.sections == "thinking+answer"
 
 
@@ -74,7 +74,7 @@ def test_a_character_in_two_tokens(parse: Any) -> None:
     smile = "🙂".encode()
     entries = [entry("\\xf0\\x9f", -1.0, smile[:2]), entry("\\x99\\x82", -0.5, smile[2:])]
     (found,) = parse(chat(says("🙂", entries)), "openai")
-    assert found.tokens[0].token_bytes == [2, 2]
+    assert list(found.tokens[0].token_bytes) == [2, 2]
 
 
 def test_bytes_that_do_not_tile_keep_the_response(refuse: Any) -> None:
@@ -94,11 +94,12 @@ def test_ids_of_vllm_come_before_bytes(parse: Any, byte_tokenizer: str) -> None:
     row = chat(choice | {"token_ids": [*smile, 256]})
     (found,) = parse(row, "openai", tokenizer=byte_tokenizer)
     (tokens,) = found.tokens
-    assert (tokens.token_ids, tokens.token_bytes) == ([*smile, 256], [1, 1, 1, 1, 0])
+    assert list(tokens.token_ids) == [*smile, 256]
+    assert list(tokens.token_bytes) == [1, 1, 1, 1, 0]
     assert tokens.scorer.tokenizer is not None
     spelled = [entry(f"token_id:{i}", -1.0) for i in smile]
     (same,) = parse(chat(says("🙂", spelled)), "openai", tokenizer=byte_tokenizer)
-    assert same.tokens[0].token_ids == smile
+    assert list(same.tokens[0].token_ids) == smile
 
 
 def test_ids_alone_need_the_tokenizer(parse: Any, byte_tokenizer: str) -> None:
@@ -107,7 +108,8 @@ def test_ids_alone_need_the_tokenizer(parse: Any, byte_tokenizer: str) -> None:
     with pytest.raises(UsageError, match="--tokenizer"):
         parse(row, "openai")
     (found,) = parse(row, "openai", tokenizer=byte_tokenizer)
-    assert (found.tokens[0].token_bytes, found.tokens[0].logprobs) == ([1, 0], None)
+    assert list(found.tokens[0].token_bytes) == [1, 0]
+    assert found.tokens[0].logprobs is None
 
 
 def test_several_choices(parse: Any) -> None:

@@ -139,10 +139,11 @@ def test_mapped_ids(parse: Any, byte_tokenizer: str) -> None:
     mapping = {"question": "q", "completion": "c", "token_ids": "t", "logprobs": "l"}
     row = {"q": "2 + 2?", "c": TEXT, "t": IDS, "l": [-0.5] * 10, "sid": "u1"}
     (found,) = parse(row, "mapped", mapping=mapping, tokenizer=byte_tokenizer)
-    assert found.tokens[0].token_bytes == BYTES
+    assert list(found.tokens[0].token_bytes) == BYTES
     apart = {"key": "sid", "token_ids": "t", "logprobs": "l"}
     (lone,) = parse(row, "mapped", mapping=apart, tokenizer=byte_tokenizer, as_kind="logprobs")
-    assert (lone.key, lone.tokens.token_ids, lone.tokens.scorer.model) == ("u1", IDS, "teacher")
+    assert (lone.key, lone.tokens.scorer.model) == ("u1", "teacher")
+    assert list(lone.tokens.token_ids) == IDS
 
 
 PUBLISHED = {
@@ -272,9 +273,10 @@ def test_harmony_tokens(parse: Any, harmony: Any) -> None:
         tokens=found.tokens,
     )  # fmt: skip
     assert found.question.meta == {"developer": "# Instructions\n\nBe brief."}
-    assert (tokens.token_ids, tokens.logprobs, sum(tokens.token_bytes)) == (ids, None, 17)
-    assert tokens.prompt_ids == encode(PROMPT)
-    assert tokens.token_bytes[:3] == [0, 0, 0] and tokens.token_bytes[-1] == 0
+    assert list(tokens.token_ids) == ids
+    assert (tokens.logprobs, sum(tokens.token_bytes)) == (None, 17)
+    assert list(tokens.prompt_ids) == encode(PROMPT)
+    assert not any(tokens.token_bytes[:3]) and tokens.token_bytes[-1] == 0
     assert (tokens.scorer.reasoning_effort, tokens.scorer.date) == ("high", "2025-06-28")
     assert tokens.scorer.system_prompt == (
         "You are ChatGPT.\nCurrent date: 2025-06-28\n\nReasoning: high"
@@ -316,10 +318,10 @@ def test_two_models_over_the_same_tokens(parse: Any, refuse: Any, harmony: Any) 
     initial, tuned = found.tokens
     assert (initial.name, initial.scorer.model) == ("initial", "gpt-oss-120b")
     assert (tuned.name, tuned.scorer.model) == ("tuned", "gpt-oss-120b-lora-1e-4")
-    assert initial.token_ids == tuned.token_ids == said
+    assert list(initial.token_ids) == list(tuned.token_ids) == said
     assert initial.logprobs is not None and tuned.logprobs is not None
     # the response's first token is number len(head) of the whole, so its value is len(head) - 1
-    assert initial.logprobs == [-i / 64 for i in range(len(head), total)]
+    assert list(initial.logprobs) == [-i / 64 for i in range(len(head), total)]
     assert tuned.logprobs[-1] == -(total - 1) / 32
     _, reason = refuse(row | {"logprobs_tuned": [-0.5] * total}, tokenizer=folder)
     assert reason == f"{total} tokens but {total} logprobs_tuned, not one fewer"

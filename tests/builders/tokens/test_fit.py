@@ -7,11 +7,17 @@ from hypothesis import strategies as st
 
 from builders.tokens.fit import fit, fit_harmony, fit_render
 from builders.tokens.normal import respan
+from builders.tokens.table import Pieces
 from builders.tokens.think import join_think, think_offsets
 from dasd_data.errors import RowError
 
 TO_FINAL = [200007, 200006, 173781, 200005, 17196, 200008]  # <|end|><|start|>assistant … final …
 RETURN = 200002
+
+
+def listed(counts):
+    """Counts as a list, to compare them with one; None stays."""
+    return None if counts is None else counts.tolist()
 
 
 def cut(data: bytes, points: list[int]) -> list[bytes]:
@@ -41,14 +47,14 @@ def cut(data: bytes, points: list[int]) -> list[bytes]:
 )
 def test_fit_by_hand(text, pieces, counts):
     """White space at the ends is forgiven and nothing else, or scores move between sentences."""
-    assert fit(text.encode(), pieces) == counts
+    assert listed(fit(text.encode(), Pieces.of(pieces))) == counts
 
 
 @given(st.text(max_size=30), st.lists(st.integers(0, 90), max_size=8))
 def test_any_cut_of_the_text_fits_exactly(text, points):
     """Tokens may end inside characters; their own lengths are then the answer."""
     pieces = cut(text.encode(), points)
-    assert fit(text.encode(), pieces) == [len(piece) for piece in pieces]
+    assert listed(fit(text.encode(), Pieces.of(pieces))) == [len(piece) for piece in pieces]
 
 
 # Each group composes, decomposes or is reordered among itself and with the other groups' marks.
@@ -76,7 +82,7 @@ def test_tokens_of_normalized_text_tile_the_text_itself(text, points):
     """Qwen encodes NFC: physics text with an ohm sign must not be refused or shifted."""
     normal = unicodedata.normalize("NFC", text)
     pieces = cut(normal.encode(), points)
-    counts = respan(text, [len(piece) for piece in pieces])
+    counts = listed(respan(text, Pieces.of(pieces).lengths))
     assert len(counts) == len(pieces)
     assert sum(counts) == len(text.encode())
     assert min(counts) >= 0
@@ -91,7 +97,7 @@ def test_tokens_at_characters_that_never_compose_keep_their_own_text(chunks):
     """What is normalized in one token must not move bytes of the next one."""
     pieces = [unicodedata.normalize("NFC", chunk).encode() for chunk in chunks]
     expected = [len(chunk.encode()) for chunk in chunks]
-    assert respan("".join(chunks), [len(piece) for piece in pieces]) == expected
+    assert listed(respan("".join(chunks), Pieces.of(pieces).lengths)) == expected
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_tokens_at_characters_that_never_compose_keep_their_own_text(chunks):
 )
 def test_fit_of_normalized_tokens_by_hand(text, pieces, counts):
     """The bytes of a recomposed character go to the token that begins it."""
-    assert fit(text.encode(), pieces) == counts
+    assert listed(fit(text.encode(), Pieces.of(pieces))) == counts
 
 
 def test_real_qwen_tokens_of_text_in_another_normal_form(qwen, encoders):
@@ -117,7 +123,7 @@ def test_real_qwen_tokens_of_text_in_another_normal_form(qwen, encoders):
     text = "R = 5 \u2126, cafe\u0301 \u212b. 한국어" + unicodedata.normalize("NFD", "한국어")
     ids = encoders["qwen3"].encode(text).ids
     counts = fit(text.encode(), qwen.pieces(ids))
-    assert b"".join(qwen.pieces(ids)) != text.encode()
+    assert qwen.pieces(ids).data != text.encode()
     assert counts is not None
     assert sum(counts) == len(text.encode())
 
@@ -129,8 +135,8 @@ def test_harmony_with_both_sections(gpt_oss, encoders, hard_text):
     fitted = fit_harmony(hard_text, "So 42 😀.", [*think, *TO_FINAL, *answer, RETURN], gpt_oss)
     assert fitted.sections == "thinking+answer"
     own = [len(gpt_oss.piece(i)) for i in think]
-    assert fitted.token_bytes[: len(think)] == own
-    assert fitted.token_bytes[len(think) : len(think) + 6] == [0] * 6
+    assert fitted.token_bytes[: len(think)].tolist() == own
+    assert fitted.token_bytes[len(think) : len(think) + 6].tolist() == [0] * 6
     assert sum(fitted.token_bytes) == len((hard_text + "So 42 😀.").encode())
     assert fitted.token_bytes[-1] == 0
 
@@ -164,7 +170,7 @@ def test_harmony_cut_off_within_its_first_message(gpt_oss, encoders):
     ids = encoders["gpt-oss"].encode("<|channel|>analysis<|message|>We add. And then we").ids
     fitted = fit_harmony("We add. And then we", "", ids, gpt_oss)
     assert fitted.sections == "thinking"
-    assert fitted.token_bytes == [0, 0, 0, *(len(gpt_oss.piece(i)) for i in ids[3:])]
+    assert fitted.token_bytes.tolist() == [0, 0, 0, *(len(gpt_oss.piece(i)) for i in ids[3:])]
 
 
 def test_harmony_ids_of_the_answer_only(gpt_oss, encoders):
@@ -194,13 +200,14 @@ def test_harmony_that_does_not_tile_says_where(gpt_oss, encoders, thinking, answ
 def test_render_by_hand():
     """A token that straddles wrapper and content counts with the content's bytes only."""
     render = b"U<think>\nab.\n</think>\n\nYes.<end>"
-    pieces = [b"U", b"<think>", b"\na", b"b", b".\n", b"</think>", b"\n\nYes", b".", b"<end>"]
-    assert fit_render(render, pieces, (9, 12), (23, 27)) == [0, 0, 1, 1, 1, 0, 3, 1, 0]
-    assert fit_render(render, pieces, None, (23, 27)) == [0, 0, 0, 0, 0, 0, 3, 1, 0]
+    tokens = [b"U", b"<think>", b"\na", b"b", b".\n", b"</think>", b"\n\nYes", b".", b"<end>"]
+    pieces = Pieces.of(tokens)
+    assert listed(fit_render(render, pieces, (9, 12), (23, 27))) == [0, 0, 1, 1, 1, 0, 3, 1, 0]
+    assert listed(fit_render(render, pieces, None, (23, 27))) == [0, 0, 0, 0, 0, 0, 3, 1, 0]
     with pytest.raises(RowError, match="outside the render"):
         fit_render(render, pieces, (9, 12), (23, 99))
     with pytest.raises(RowError, match="tile the render"):
-        fit_render(render, pieces[:-1], (9, 12), (23, 27))
+        fit_render(render, Pieces.of(tokens[:-1]), (9, 12), (23, 27))
 
 
 def test_render_with_the_real_student_tokenizer(qwen, encoders, hard_text):

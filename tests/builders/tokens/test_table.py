@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.tokens.table import TokenTable, decode
+from builders.tokens.table import Pieces, TokenTable, decode
 from dasd_data.errors import DataError, RemoteError, RowError, UsageError
 
 
@@ -43,9 +43,11 @@ def test_pieces_of_an_encoded_text_join_to_the_text(name, shared_data, encoders,
     """Token lengths must add up to the text, or no row of this tokenizer could be taken."""
     table = TokenTable.load(shared_data(f"tokenizers/{name}"))
     ids = encoders[name].encode(hard_text, add_special_tokens=False).ids
-    assert b"".join(table.pieces(ids)) == hard_text.encode()
+    assert list(table.pieces(ids)) == [table.piece(i) for i in ids]
+    assert table.pieces(ids).data == hard_text.encode()
     assert int(table.lengths[ids].sum()) == len(hard_text.encode())
-    assert decode(table.pieces(np.array(ids))) == (hard_text, table.lengths[ids].tolist())
+    text, counts = decode(table.pieces(np.array(ids)))
+    assert (text, counts.tolist()) == (hard_text, table.lengths[ids].tolist())
 
 
 def test_special_tokens_have_no_length_and_think_is_text(qwen, gpt_oss):
@@ -53,10 +55,10 @@ def test_special_tokens_have_no_length_and_think_is_text(qwen, gpt_oss):
     assert gpt_oss.is_special(200005)
     assert gpt_oss.lengths[200005] == 0
     assert gpt_oss.piece(200005) == b"<|channel|>"
-    assert gpt_oss.text_pieces([200005, 1]) == [b"", gpt_oss.piece(1)]
+    assert list(gpt_oss.text_pieces([200005, 1])) == [b"", gpt_oss.piece(1)]
     assert gpt_oss.id_of("<|return|>") == 200002
     assert not qwen.is_special(151667)
-    assert qwen.text_pieces([151667]) == [b"<think>"]
+    assert list(qwen.text_pieces([151667])) == [b"<think>"]
     assert qwen.lengths[151667] == 7
     assert qwen.id_of("<think>") == 151667
     assert qwen.id_of("no such token") is None
@@ -88,7 +90,7 @@ def test_sentencepiece_with_byte_fallback(tmp_path):
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     table = TokenTable.load(_save(tmp_path / "t.json", model, decoders.Sequence(steps), ("<s>",)))
     expected = [b"<s>", b"\n", b"\xf0", b" Hello", b"  ", b"<0xZZ>", "é".encode()]
-    assert table.pieces(range(7)) == expected
+    assert list(table.pieces(range(7))) == expected
     assert table.special_ids == {0}
 
 
@@ -98,7 +100,7 @@ def test_unigram_with_metaspace(tmp_path):
 
     model = models.Unigram([("<unk>", 0.0), ("▁a", -1.0), ("b", -2.0)], 0)
     table = TokenTable.load(_save(tmp_path / "t.json", model, decoders.Metaspace()))
-    assert table.pieces([1, 2]) == [b" a", b"b"]
+    assert list(table.pieces([1, 2])) == [b" a", b"b"]
 
 
 def test_a_vocabulary_without_exact_bytes_is_refused(tmp_path):
@@ -189,13 +191,14 @@ def test_a_hub_id_is_read_from_the_local_cache_without_network(tmp_path, monkeyp
 )
 def test_decode_by_hand(pieces, text, counts):
     """A cut emoji becomes one U+FFFD whose bytes belong to the token that began it."""
-    assert decode(pieces) == (text, counts)
+    found, held = decode(Pieces.of(pieces))
+    assert (found, held.tolist()) == (text, counts)
 
 
 @given(st.lists(st.binary(max_size=5) | st.text(max_size=3).map(str.encode), max_size=12))
 def test_decode_counts_tile_the_text(pieces):
     """Whatever bytes a model emits, the counts must add up to the stored text."""
-    text, counts = decode(pieces)
+    text, counts = decode(Pieces.of(pieces))
     assert text == b"".join(pieces).decode(errors="replace")
     assert sum(counts) == len(text.encode())
     assert len(counts) == len(pieces)
