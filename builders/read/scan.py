@@ -10,7 +10,7 @@ from builders.jit import njit
 # The scanner's state between chunks.
 DEPTH, IN_STRING, ESCAPED = range(3)
 
-_QUOTE, _BACKSLASH, _COMMA = (ord(c) for c in '"\\,')
+_QUOTE, _BACKSLASH, _COMMA, _COLON, _SPACE = (ord(c) for c in '"\\,: ')
 _FNV_OFFSET, _FNV_PRIME = 14695981039346656037, 1099511628211  # FNV-1a, 64 bits
 _PROBES = 512  # a half full set of a million random keys needs some 60 at most
 _SPREAD = 0x9E3779B97F4A7C15  # odd, near 2**64 / golden ratio: its products fill the high bits
@@ -67,7 +67,7 @@ def may_repeat_key(text: bytes) -> bool:
     undone but makes the answer True.
     """
     seen = np.zeros(1 << (2 * text.count(b":")).bit_length(), np.uint64)  # half full at most
-    objects = np.zeros(text.count(b"[") + text.count(b"{") + 1, np.int64)
+    objects = np.zeros(text.count(b"{") + 1, np.int64)
     return bool(_repeats(np.frombuffer(text, np.uint8), objects, seen))
 
 
@@ -76,36 +76,47 @@ def _repeats(
     text: npt.NDArray[np.uint8], objects: npt.NDArray[np.int64], seen: npt.NDArray[np.uint64]
 ) -> bool:
     """The same; `objects` has room for every depth, `seen` for twice the keys, a power of 2."""
-    depth, n_objects, key_next, i = 0, 0, False, 0
+    depth, n_objects = 0, 0
+    i = _next(text, 0, _OPEN_OBJECT, _CLOSE_OBJECT)
     while i < len(text):
-        byte = text[i]
-        if byte == _QUOTE:
-            i += 1
-            hashed = (np.uint64(_FNV_OFFSET) ^ np.uint64(objects[depth])) * np.uint64(_FNV_PRIME)
-            while text[i] != _QUOTE:
-                if text[i] == _BACKSLASH:
-                    if key_next:
-                        return True
-                    i += 1
-                elif key_next:
-                    hashed = (hashed ^ np.uint64(text[i])) * np.uint64(_FNV_PRIME)
-                i += 1
-            if key_next:
-                if not _add(seen, hashed):
-                    return True
-                key_next = False
-        elif byte == _COMMA:
-            key_next = objects[depth] > 0
-        elif byte in (_OPEN_LIST, _OPEN_OBJECT):
+        if text[i] == _OPEN_OBJECT:
             depth += 1
-            key_next = byte == _OPEN_OBJECT
             n_objects += 1
-            objects[depth] = n_objects if key_next else 0
-        elif byte in (_CLOSE_LIST, _CLOSE_OBJECT):
+            objects[depth] = n_objects
+        elif text[i] == _CLOSE_OBJECT:
             depth -= 1
-            key_next = False
-        i += 1
+        else:
+            start = i + 1
+            i = _next(text, start, _BACKSLASH, _BACKSLASH)
+            escaped = text[i] == _BACKSLASH
+            while text[i] == _BACKSLASH:
+                i = _next(text, i + 2, _BACKSLASH, _BACKSLASH)
+            after = i + 1
+            while after < len(text) and text[after] <= _SPACE:
+                after += 1
+            is_key = after < len(text) and text[after] == _COLON
+            if is_key and (escaped or not _add(seen, _hash(objects[depth], text[start:i]))):
+                return True
+        i = _next(text, i + 1, _OPEN_OBJECT, _CLOSE_OBJECT)
     return False
+
+
+@njit(nogil=True)
+def _next(text: npt.NDArray[np.uint8], start: int, one: int, other: int) -> int:
+    """Where the next quote, `one` or `other` stands; the length of the text if none does."""
+    for i in range(start, len(text)):
+        if text[i] == _QUOTE or text[i] == one or text[i] == other:
+            return i
+    return len(text)
+
+
+@njit(nogil=True)
+def _hash(of_object: int, key: npt.NDArray[np.uint8]) -> np.uint64:
+    """FNV-1a of an object's number and a key, spread to the high bits; never 0."""
+    hashed = (np.uint64(_FNV_OFFSET) ^ np.uint64(of_object)) * np.uint64(_FNV_PRIME)
+    for byte in key:
+        hashed = (hashed ^ np.uint64(byte)) * np.uint64(_FNV_PRIME)
+    return (hashed ^ (hashed >> np.uint64(32))) * np.uint64(_SPREAD) | np.uint64(1)
 
 
 @njit(nogil=True)
@@ -114,7 +125,6 @@ def _add(seen: npt.NDArray[np.uint64], hashed: np.uint64) -> bool:
 
     Keys made to land on one place end the search early, so that the time stays linear.
     """
-    hashed = (hashed ^ (hashed >> np.uint64(32))) * np.uint64(_SPREAD) | np.uint64(1)
     mask = np.uint64(len(seen) - 1)
     at = (hashed >> np.uint64(20)) & mask
     for _ in range(_PROBES):
