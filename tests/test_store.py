@@ -406,7 +406,9 @@ def test_snapshots_are_found_by_number_from_the_end_and_by_time(tmp_path):
     assert store.snapshot(-1) == store.snapshot(3) == history[2]
     assert store.snapshot(history[1].at) == history[1]
     assert store.snapshot(history[2].at - timedelta(microseconds=1)) == history[1]
-    assert dasd_data.open(tmp_path, at=3).sql("SELECT max(snapshot_id) FROM snapshots").fetchall() == [(3,)]
+    assert dasd_data.open(tmp_path, at=3).sql(
+        "SELECT max(snapshot_id) FROM snapshots"
+    ).fetchall() == [(3,)]
     with pytest.raises(UsageError, match="no snapshot at or before 1999"):
         store.snapshot(datetime(1999, 1, 1, tzinfo=UTC))
     for unknown in (5, -4):
