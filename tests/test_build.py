@@ -358,3 +358,19 @@ def test_front_matter_that_nothing_reads_is_an_error(catalog, tmp_path):
     view.write_text("/*\n[contract]\nrows = 1\n*/\nSELECT response_id FROM responses")
     with pytest.raises(UnknownNameError, match="'contract'"):
         build(catalog, str(view))
+
+
+def test_a_build_whose_process_died_before_it_was_recorded_is_recorded_later(catalog):
+    """A build that is on disk would be missing in the table of builds for ever."""
+
+    def die(step):
+        if step == "builds: before write":
+            raise KeyboardInterrupt
+
+    catalog.store.checkpoint = die
+    with pytest.raises(KeyboardInterrupt):
+        build(catalog, "low_t_das")
+    catalog.store.checkpoint = lambda step: None
+    made = build(catalog, "low_t_das")
+    assert made.unchanged
+    assert catalog.refresh().sql("SELECT build_id FROM builds").fetchall() == [(made.build_id,)]

@@ -459,3 +459,22 @@ def test_children_of_another_text_are_never_acknowledged(tmp_path):
     assert Writer(store, "test").append(rows("one two", [4, 7]))["responses"].new == 1
     joined = "SELECT answer, byte_end FROM responses JOIN sentences USING (response_id)"
     assert dasd_data.open(tmp_path).sql(joined).fetchall() == [("one two", [4, 7])]
+
+
+def test_rows_whose_writer_died_before_its_snapshot_are_in_the_next_one(tmp_path):
+    """Rows that a killed job had committed would stay out of sight when it is run again."""
+    store = Store.create(tmp_path)
+
+    def die(step):
+        if step == "snapshots: before write":
+            raise KeyboardInterrupt
+
+    store.checkpoint = die
+    with pytest.raises(KeyboardInterrupt):
+        Writer(store, "test").append({"questions": questions([1])})
+    again = Store.open(tmp_path)
+    assert again.snapshot().versions["questions"] == 0
+    assert Writer(again, "test").append({"questions": questions([1])})["questions"].same == 1
+    assert again.snapshot().versions["questions"] == 1
+    Writer(again, "test").append({"questions": questions([1])})
+    assert again.snapshot().snapshot_id == 2

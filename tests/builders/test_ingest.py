@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 
 import pytest
 
@@ -344,3 +345,30 @@ def test_cut_and_whole_responses_share_a_scorer(catalog, jsonl, chat, context):
     ingest(catalog, [str(jsonl([whole, cut]))], context())
     assert values(catalog, "SELECT count(DISTINCT scorer_id) FROM scorers") == [(1,)]
     assert values(catalog, "SELECT count(*) FROM sentence_scores") == [(2,)]
+
+
+def test_an_interruption_within_a_row_takes_the_row_whole(
+    catalog, chat, jsonl, context, monkeypatch
+):
+    """Ctrl-C would leave a response that is acknowledged, but without its tokens."""
+    from builders.ingest.batch import Batch
+
+    add_tokens = Batch._tokens
+
+    def interrupted(self, response, *more):
+        if len(self.rows["responses"]) == 2:
+            signal.raise_signal(signal.SIGINT)
+        add_tokens(self, response, *more)
+
+    monkeypatch.setattr(Batch, "_tokens", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    rows = [chat(f"Question {n}?", f"Answer {n}.") for n in range(4)]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ingest(catalog, [str(jsonl(rows))], context())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    catalog.refresh()
+    counts = "SELECT (SELECT count(*) FROM responses), (SELECT count(*) FROM tokens)"
+    assert catalog.sql(counts).fetchall() == [(2, 2)]
+    assert catalog.sql("SELECT event FROM run_events").fetchall() == [("interrupted",)]
