@@ -50,6 +50,8 @@ class Appended:
 class Store(Tables):
     """The tables of a catalog together: their snapshots, and their newest state."""
 
+    _checked: State | None = None  # of `snapshots`, when this object last held it against its log
+
     @classmethod
     def create(cls, path: Path) -> Store:
         """Create the tables under `path`; what exists already is left as it is."""
@@ -187,7 +189,9 @@ class Store(Tables):
             )
         base = newest.tables.get(SNAPSHOTS.name, State())
         own = log.advance(base, self.folder(SNAPSHOTS.name), handle.version())
-        self.check(SNAPSHOTS.name, own, listed(handle), handle.version())
+        if own.version != handle.version() or self._checked is None:
+            self.check(SNAPSHOTS.name, own, listed(handle), handle.version())
+        self._checked = own
         return handle, own, newest
 
     def _find(self, handle: DeltaTable, number: int) -> Snapshot:

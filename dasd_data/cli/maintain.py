@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dasd_data.cli import complete
 from dasd_data.cli.common import (
     Progress,
     at_option,
@@ -95,7 +96,7 @@ def _print(report: Any) -> None:
 
 
 @click.command()
-@click.argument("tables", nargs=-1)
+@click.argument("tables", nargs=-1, shell_complete=complete.relations)
 @catalog_option
 @json_option
 def compact(tables: tuple[str, ...], catalog: str | None, as_json: bool) -> None:
@@ -131,6 +132,7 @@ def compact(tables: tuple[str, ...], catalog: str | None, as_json: bool) -> None
 @click.option(
     "--expire-before",
     metavar="SNAPSHOT",
+    shell_complete=complete.snapshots,
     help="Give up the states before this one (a number, -1 or a time), but for those of builds.",
 )
 @click.option(
