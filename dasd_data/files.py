@@ -114,14 +114,16 @@ def check_size(path: Path, size: int) -> None:
         )
 
 
-def read_checked(path: Path) -> bytes:
-    """The bytes of a content-addressed file. Raises DamagedFileError naming it."""
+def read_checked(path: Path) -> pa.Table:
+    """The rows of a content-addressed file. Raises DamagedFileError naming it."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise DamagedFileError(f"{path} is missing: restore it from a backup") from None
     _check_digest(path, hashlib.sha256(data).hexdigest())
-    return data
+    # Not `read_table`: its threads may let go of `data` after Python has ended, and abort.
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        return file.read(use_threads=False)
 
 
 class Verified(dict[str, list[int]]):

@@ -166,8 +166,7 @@ def _drop(store: Store, name: str, dead: pa.ChunkedArray, dry_run: bool) -> pa.T
         ids = pq.read_table(folder / file.name, columns=["response_id"])["response_id"]
         if not pc.any(pc.is_in(ids, dead)).as_py():
             continue
-        data = pa.BufferReader(files.read_checked(folder / file.name))
-        rows = pq.read_table(data, schema=spec.schema)
+        rows = files.read_checked(folder / file.name).cast(spec.schema)
         out = pc.is_in(rows["response_id"], dead)
         gone.append(rows.filter(out))
         if not dry_run:

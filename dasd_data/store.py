@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -209,9 +209,8 @@ class Store(Tables):
         return found[-1]
 
     def _rows(self, name: str) -> list[dict[str, Any]]:
-        data = files.read_checked(self.folder(SNAPSHOTS.name) / name)
-        rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
-        return rows
+        rows = files.read_checked(self.folder(SNAPSHOTS.name) / name).to_pylist()
+        return cast(list[dict[str, Any]], rows)
 
 
 def _bounds(handle: DeltaTable) -> list[tuple[int, int, str]]:
