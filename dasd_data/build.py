@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dasd_data import __version__, card, contract, files, shards, sqlfiles
+from dasd_data import __version__, card, contract, explain, files, shards, sqlfiles
 from dasd_data.catalog import Catalog
 from dasd_data.errors import ConflictError, UsageError
 from dasd_data.files import flush_and_hash
@@ -87,13 +87,12 @@ def build(
         contract.check_scorers(
             manifest["scorers"], manifest["parameters"], catalog.config.build.system
         )
+        if explain.uses_selection(view):
+            explain.materialize(session)
         session.compile(view.sql, "_view")
         session.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
         manifest["rows"] = contract.check_rows(session, view)
-        uses_selection = "selection" in sqlfiles.reads(view.sql)
-        manifest["funnel"] = (
-            session.rows("SELECT * FROM funnel ORDER BY step") if uses_selection else []
-        )
+        manifest["funnel"] = explain.funnel(session) if explain.uses_selection(view) else []
         if dry_run:
             return Build(manifest, None)
         _write(catalog, view, session, manifest, target, progress)

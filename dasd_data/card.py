@@ -62,7 +62,9 @@ def _selection(session: Session, manifest: Mapping[str, Any]) -> list[str]:
         lines.append(
             "The median question has one candidate: within questions, ranking changes nothing there"
         )
-    parts = ["## Funnel\n\n" + table(manifest["funnel"]), "## Selection\n\n" + _bullets(lines)]
+    columns = ("condition", "responses", "questions")
+    funnel = [{name: row[name] for name in columns} for row in manifest["funnel"]]
+    parts = ["## Funnel\n\n" + table(funnel), "## Selection\n\n" + _bullets(lines)]
     if manifest["scorers"]:
         parts.append("## Labels\n\n" + table(session.rows(sqlfiles.report("labels"))))
     return parts

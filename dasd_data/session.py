@@ -67,7 +67,7 @@ class Session:
         run(f"SET allowed_paths={_texts(everything)}")
         for name in (*TABLES, SNAPSHOTS.name):
             try:
-                view = _relation(name, files.get(name, []))
+                view = relation(name, files.get(name, []))
                 self.connection.execute(f"CREATE VIEW {name} AS {view}")
             except duckdb.Error as error:
                 raise DamagedFileError(
@@ -99,13 +99,7 @@ class Session:
 
     def set_filters(self, filters: Mapping[str, str]) -> None:
         """Set the filters that an eligible response must have passed, with their versions."""
-        items = ", ".join(
-            f"{{'filter': {quote(name)}, 'version': {quote(version)}}}"
-            for name, version in sorted(filters.items())
-        )
-        self.connection.execute(
-            f"SET VARIABLE filters = [{items}]::STRUCT(filter VARCHAR, version VARCHAR)[]"
-        )
+        self.connection.execute(f"SET VARIABLE filters = {filters_literal(filters)}")
 
     def compile(self, sql: str, name: str) -> None:
         """Compile one SELECT as the temporary view `name`. Raises DeniedError, UsageError."""
@@ -208,7 +202,16 @@ def _texts(values: list[str]) -> str:
     return "[" + ", ".join(quote(value) for value in values) + "]::VARCHAR[]"
 
 
-def _relation(table: str, paths: list[Path]) -> str:
+def filters_literal(filters: Mapping[str, str]) -> str:
+    """SQL literal of the variable `filters`."""
+    items = ", ".join(
+        f"{{'filter': {quote(name)}, 'version': {quote(version)}}}"
+        for name, version in sorted(filters.items())
+    )
+    return f"[{items}]::STRUCT(filter VARCHAR, version VARCHAR)[]"
+
+
+def relation(table: str, paths: list[Path]) -> str:
     """SELECT over a table's files, or over no rows of its schema."""
     spec = SNAPSHOTS if table == SNAPSHOTS.name else TABLES[table]
     if paths:

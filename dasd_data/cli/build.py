@@ -15,6 +15,7 @@ from dasd_data.cli.common import (
     note,
     print_funnel,
     print_json,
+    printable,
     settings_option,
 )
 
@@ -24,6 +25,7 @@ from dasd_data.cli.common import (
 @settings_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write the split to.")
 @click.option("--dry-run", is_flag=True, help="Choose the rows, write nothing.")
+@click.option("--explain", is_flag=True, help="Print the funnel and the SQL, build nothing.")
 @catalog_option
 @json_option
 def build(
@@ -31,6 +33,7 @@ def build(
     settings: dict[str, Any],
     out: Path | None,
     dry_run: bool,
+    explain: bool,
     catalog: str | None,
     as_json: bool,
 ) -> None:
@@ -45,6 +48,9 @@ def build(
     found = dasd_data.open(catalog)
     if sqlfiles.shadows(file := found.find_view(view)):
         note(f"{file.path} takes the place of the shipped view {view}")
+    if explain:
+        _explain(found, view, settings, as_json)
+        return
     with Progress(f"build {view}") as progress:
         made = builds.build(
             found, view, settings, out=out, dry_run=dry_run, progress=progress.update
@@ -60,3 +66,28 @@ def build(
         note(f"unchanged: {count(made.rows, 'row')} in {made.path}")
     else:
         note(f"{count(made.rows, 'row')} in {made.path}")
+
+
+def _explain(catalog: Any, view: str, settings: dict[str, Any], as_json: bool) -> None:
+    """The funnel as SQL comments, then the SQL: all of it can be pasted into a DuckDB shell."""
+    from dataclasses import asdict
+
+    from dasd_data.explain import explain
+
+    explained = explain(catalog, view, settings)
+    if as_json:
+        print_json(asdict(explained))
+        return
+    parts = [
+        (p["domain"], p["temperature"]) for p in (explained.funnel or [{}])[0].get("parts") or []
+    ]
+    names = ["responses", "questions", *(f"{domain} {t}" for domain, t in parts)]
+    widths = [max(9, len(name)) for name in names]
+    rows = [[*names, "condition"]] if explained.funnel else []
+    for row in explained.funnel:
+        counts = [row["responses"], row["questions"], *(p["responses"] for p in row["parts"] or [])]
+        rows.append([*(f"{count:,}" for count in counts), row["condition"]])
+    for *cells, condition in rows:
+        line = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        click.echo(printable(f"-- {line}  {condition}"))
+    click.echo(explained.sql, nl=False)
