@@ -60,7 +60,8 @@ stages AS (
                 'condition': concat(
                     'with a sentence of min_tokens (', getvariable('min_tokens'), ') or more under both'
                 ),
-                'holds': k.response_id IS NOT NULL  -- what holds all of the above is then in the pool
+                -- What holds all of the above is in the pool where it has such a sentence.
+                'holds': CASE WHEN k.response_id IS NOT NULL THEN true END
             }]
         END AS compared,
         CASE WHEN getvariable('budget') IS NULL THEN [] ELSE [{

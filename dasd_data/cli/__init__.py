@@ -17,6 +17,7 @@ from dasd_data.errors import DasdError, UnknownNameError
 _COMMANDS = {
     "init": "dasd_data.cli.catalog:init",
     "build": "dasd_data.cli.build:build",
+    "why": "dasd_data.cli.why:why",
     "sql": "dasd_data.cli.query:sql",
     "views": "dasd_data.cli.query:views",
     "show": "dasd_data.cli.query:show",
