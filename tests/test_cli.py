@@ -13,7 +13,7 @@ import pytest
 from dasd_data.cli import cli
 
 COMMANDS = (
-    "init", "build", "sql", "views", "show", "status",
+    "init", "build", "sql", "why", "views", "show", "status",
     "filter", "ingest", "score", "segment", "select",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]
