@@ -19,7 +19,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dasd_data import __version__, card, contract, explain, files, shards, sqlfiles
+from dasd_data import __version__, card, contract, explain, files, shards, sqlfiles, worth
+from dasd_data import robustness as stability
 from dasd_data.catalog import Catalog
 from dasd_data.errors import ConflictError, UsageError
 from dasd_data.files import flush_and_hash
@@ -54,6 +55,11 @@ class Build:
         """What each condition of the selection leaves; empty for a view without one."""
         return list(self.manifest["funnel"])
 
+    @property
+    def warnings(self) -> list[str]:
+        """Where the selection is not worth its cost."""
+        return list((self.manifest["worth"] or {}).get("warnings", []))
+
 
 def build(
     catalog: Catalog,
@@ -62,12 +68,15 @@ def build(
     *,
     out: Path | None = None,
     dry_run: bool = False,
+    robustness: str = "fast",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Build:
     """Materialize a view at the catalog's snapshot.
 
     `out` is the folder to write, by default `<catalog>/builds/<view>/<build_id>`. A build that is
     there already and undamaged is left as it is. A dry run chooses rows and writes nothing.
+    `robustness` (full, fast or off) says how much the card tells about how the choice would move;
+    it changes neither the rows nor the id.
     `progress(done, total)` is told the number of rows written.
 
     Raises ContractError (no rows, bad key, scorers that cannot be compared), DamagedFileError,
@@ -92,9 +101,16 @@ def build(
         session.compile(view.sql, "_view")
         session.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
         manifest["rows"] = contract.check_rows(session, view)
-        manifest["funnel"] = explain.funnel(session) if explain.uses_selection(view) else []
+        selects = explain.uses_selection(view)
+        manifest["funnel"] = explain.funnel(session) if selects else []
+        manifest["worth"] = worth.weigh(session, session.values) if selects else None
         if dry_run:
             return Build(manifest, None)
+        manifest["robustness"] = (
+            stability.measure(catalog, view, settings, robustness)
+            if selects and robustness != "off"
+            else None
+        )
         _write(catalog, view, session, manifest, target, progress)
         return Build(manifest, target)
     finally:

@@ -25,6 +25,13 @@ from dasd_data.cli.common import (
 @settings_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write the split to.")
 @click.option("--dry-run", is_flag=True, help="Choose the rows, write nothing.")
+@click.option(
+    "--robustness",
+    type=click.Choice(["full", "fast", "off"]),
+    default="fast",
+    show_default=True,
+    help="How the choice would move, in the card: on all questions, a sample, or not at all.",
+)
 @click.option("--explain", is_flag=True, help="Print the funnel and the SQL, build nothing.")
 @catalog_option
 @json_option
@@ -33,6 +40,7 @@ def build(
     settings: dict[str, Any],
     out: Path | None,
     dry_run: bool,
+    robustness: str,
     explain: bool,
     catalog: str | None,
     as_json: bool,
@@ -53,13 +61,21 @@ def build(
         return
     with Progress(f"build {view}") as progress:
         made = builds.build(
-            found, view, settings, out=out, dry_run=dry_run, progress=progress.update
+            found,
+            view,
+            settings,
+            out=out,
+            dry_run=dry_run,
+            robustness=robustness,
+            progress=progress.update,
         )
     if as_json:
         print_json({**made.manifest, "path": made.path, "unchanged": made.unchanged})
         return
     if made.funnel:
         print_funnel(made.funnel)
+    for warning in made.warnings:
+        note(f"warning: {warning}")
     if made.path is None:
         note(f"dry run: {count(made.rows, 'row')}, build {made.build_id}; nothing was written")
     elif made.unchanged:
