@@ -89,8 +89,8 @@ def _robustness(report: Mapping[str, Any]) -> str:
         for part in (
             "## Robustness\n\nHow much of the split stays when one thing changes and all else is "
             f"the same, over {sampled}. *kept* is the share of the split that is chosen again. "
-            "Read it between `rank_by` random (what chance keeps) and `ties` (the most that can "
-            "be expected: it changes nothing but the order among equals).",
+            "`rank_by` random is the floor, what chance keeps; `ties` tells how much of the split "
+            "is an order among equals. *Jaccard* is common rows over rows of either.",
             table(list(robustness.lines(report))),
             _bullets(f"**{name}**: {text}" for name, text in meant.items()),
             _bullets(noise),
