@@ -524,3 +524,20 @@ def test_sums_are_of_integers_so_that_their_order_does_not_matter(made):
     values = "(VALUES (0.1::DOUBLE), (0.2), (0.3), (1e-10)) AS v (x)"
     row = catalog.sql(f"SELECT exact_sum(x), exact_mean(x) FROM {values}").fetchall()
     assert row == [(600_000_000, 0.15)]
+
+
+def test_p_per_byte_does_not_depend_on_the_tokenizer(made, response):
+    """A model that writes more tokens for the same text would look surer of it."""
+    scores = {"teacher": [(2, 0.5)], "student": [(4, 0.5)], "distilled": [(0, 1.0)]}
+    catalog = made(response("a", thinking=None, answer="12345678", scores=scores))
+    query = "SELECT p_teacher, p_student, label FROM sentence_pairs"
+    assert catalog.sql(query).fetchall()[0][2] == "shared"
+    # 8 bytes are two units of 4: .5^(2/2) and .5^(4/2)
+    settings = {"normalization": "byte", "bytes_per_token": 4}
+    ((teacher, student, label),) = catalog.sql(query, **settings).fetchall()
+    assert (teacher, student) == (pytest.approx(0.5), pytest.approx(0.25))
+    assert label == "teacher"
+    (row,) = catalog.sql(
+        "SELECT p_distilled FROM sentence_pairs", distilled="distilled", **settings
+    ).fetchall()
+    assert row == (None,)
