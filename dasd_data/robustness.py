@@ -17,13 +17,14 @@ import pyarrow as pa
 
 from dasd_data import sqlfiles
 from dasd_data.catalog import Catalog
+from dasd_data.explain import materialize
 from dasd_data.parameters import Parameter
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile
 from dasd_data.worth import NO_SCORES
 
 MODES = ("full", "fast")
-SAMPLE = 4_000  # questions of `fast`: a share of them is known to 0.8% (one standard error)
+SAMPLE = 2_000  # questions of `fast`: a share of them is known to 1.1% (one standard error)
 BETAS, MIN_TOKENS = (0.05, 0.1, 0.2), (1, 4, 8)
 TIES = 2  # other seeds of the order among equals
 
@@ -96,12 +97,8 @@ def measure(
     try:
         limit = SAMPLE if mode == "fast" else None
         bench = _bench(session, catalog.declared(view), limit)
-        bench.rebase()
         noise: list[Row] = []
-        _ties(bench)
-        for ranking in ("length", "random"):
-            if bench.values["rank_by"] != ranking:
-                bench.measure("rank_by", ranking, {"rank_by": ranking})
+        _orders(bench)
         if bench.values["rank_by"] not in NO_SCORES and bench.values["student"]:
             _thresholds(bench)
             noise = _noise(bench)
@@ -138,6 +135,7 @@ def _bench(session: Session, declared: Mapping[str, Parameter], limit: int | Non
     run(
         "CREATE TABLE _responses AS SELECT * EXCLUDE (thinking, answer) FROM responses"
         " WHERE question_id IN (SELECT question_id FROM _all)"
+        " AND temperature IS NOT DISTINCT FROM coalesce(getvariable('temperature'), temperature)"
     )
     for table in ("sentences", "sentence_scores", "flags"):
         run(
@@ -153,10 +151,19 @@ def _bench(session: Session, declared: Mapping[str, Parameter], limit: int | Non
     return bench
 
 
-def _ties(bench: _Bench) -> None:
+def _orders(bench: _Bench) -> None:
+    """Other orders of the same pool, which is kept meanwhile."""
+    bench.set({})
+    materialize(bench.session)
+    bench.rebase()
     for n in range(1, TIES + 1):
         seed = bench.values["seed"] + n
         bench.measure("ties", f"tie_seed={seed}", {"tie_seed": seed})
+    for ranking in NO_SCORES:
+        if bench.values["rank_by"] != ranking:
+            bench.measure("rank_by", ranking, {"rank_by": ranking})
+    pool = next(view.sql for view in sqlfiles.base_views() if view.name == "pool")
+    bench.session.execute(f"CREATE OR REPLACE VIEW pool AS {pool}")
 
 
 def _thresholds(bench: _Bench) -> None:
