@@ -8,14 +8,16 @@ import platform
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 
-from dasd_data import __version__
+from dasd_data import __version__, interrupts
 from dasd_data.errors import DasdError
+from dasd_data.interrupts import held
 from dasd_data.schema import TABLES
 from dasd_data.store import Appended, Store, Writer
 
@@ -53,7 +55,12 @@ class Run:
             "host": platform.node(),
             "started_at": datetime.now(UTC),
         }
-        self.writer.append({"runs": to_table("runs", [row])})
+        try:
+            with held():
+                self.writer.append({"runs": to_table("runs", [row])})
+        except KeyboardInterrupt as stop:  # held back until the run was recorded: it has an end
+            self.__exit__(type(stop), stop, None)
+            raise
         return self
 
     def __exit__(
@@ -64,10 +71,12 @@ class Run:
     ) -> None:
         if error is None:
             self.event("done")
-        elif isinstance(error, KeyboardInterrupt):
-            self.event("interrupted")
-        elif isinstance(error, Exception):
-            self.event("failed", f"{type(error).__name__}: {error}")
+            return
+        with suppress(Exception):  # on a full disk this fails, too: the first error tells why
+            if interrupts.requested() or isinstance(error, KeyboardInterrupt):
+                self.event("interrupted")
+            elif isinstance(error, Exception):
+                self.event("failed", f"{type(error).__name__}: {error}")
 
     def append(self, batches: Mapping[str, pa.Table]) -> dict[str, Appended]:
         """Append rows to tables (see `Writer.append`); new rows are counted by table."""
@@ -87,7 +96,8 @@ class Run:
             "occurred_at": datetime.now(UTC),
         }
         self._sequence += 1
-        self.writer.append({"run_events": to_table("run_events", [row])})
+        with held():
+            self.writer.append({"run_events": to_table("run_events", [row])})
 
 
 def versions() -> dict[str, str]:

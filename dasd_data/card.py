@@ -101,9 +101,9 @@ def _robustness(report: Mapping[str, Any]) -> str:
 
 def _reproduce(view: SqlFile, manifest: Mapping[str, Any]) -> str:
     return (
-        f"## Reproduction\n\nBuild `{manifest['build_id']}` of snapshot {manifest['snapshot_id']}, "
-        f"dasd-data {manifest['version']} (code {manifest['code']}). `manifest.json` names every "
-        "input file, the SQL and the parameters.\n\n"
+        f"## Reproduction\n\nBuild `{manifest['build_id']}`, dasd-data {manifest['version']} "
+        f"(code {manifest['code']}). `manifest.json` names the snapshot, every input file, the SQL "
+        "and the parameters.\n\n"
         f"```sql\n{view.sql}\n```"
     )
 

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from dasd_data import config as configuration
-from dasd_data import parameters, scorers, sqlfiles
-from dasd_data.errors import UnknownNameError, UsageError
-from dasd_data.parameters import Parameter
+from dasd_data import files, parameters, scorers, sqlfiles
+from dasd_data.errors import ConfigError, UnknownNameError, UsageError
+from dasd_data.log import State
+from dasd_data.parameters import Parameter, Variables
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.session import Session
+from dasd_data.snapshots import Snapshot, parse_at
 from dasd_data.sqlfiles import SqlFile
-from dasd_data.store import Snapshot, Store
+from dasd_data.store import Store
 
 if TYPE_CHECKING:
     import duckdb
+
+_UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f%\\]")
 
 
 class Catalog:
     """A catalog at one snapshot. Others may write meanwhile; `refresh` moves to the newest."""
 
-    def __init__(self, config: configuration.Config, snapshot_id: int | None = None) -> None:
+    def __init__(self, config: configuration.Config, at: int | datetime | None = None) -> None:
         self.config = config
+        if config.threads:
+            pa.set_cpu_count(config.threads)
         self.store = Store.open(config.catalog)
-        self.snapshot: Snapshot = self.store.snapshot(snapshot_id)
+        self.snapshot: Snapshot = self.store.snapshot(at)
 
     @property
     def path(self) -> Path:
@@ -51,17 +61,32 @@ class Catalog:
     def sql(self, query: str, **settings: Any) -> duckdb.DuckDBPyRelation:
         """Run one reading statement over the snapshot: `.pl()`, `.df()`, `.arrow()`, `.fetchall()`.
 
-        Keyword arguments set parameters of the base views, such as `beta=0.2`.
+        Keyword arguments set parameters of the base views, such as `beta=0.2`. It is locked, and
+        it runs in this process when its rows are asked for: unlike `dasd-data sql` it has no time
+        limit and ends with a notebook's own interrupt. For SQL of others, use the command.
         Raises UnknownNameError for an unknown name, DeniedError for a statement that writes.
         """
         return self._session_with(settings).query(query)
 
     @cached_property
     def files(self) -> dict[str, list[Path]]:
-        """The Parquet files of every table at the snapshot."""
-        found = {name: self.store.files(name, v) for name, v in self.snapshot.versions.items()}
-        history = self.store.files(SNAPSHOTS.name, self.snapshot.snapshot_id)
-        return {**found, SNAPSHOTS.name: history}
+        """The Parquet files of every table at the snapshot; all are there, with their sizes.
+
+        Raises DamagedFileError where the tables' logs give other files than were recorded.
+        """
+        states = {name: self.snapshot.tables.get(name, State()) for name in TABLES}
+        states[SNAPSHOTS.name] = self.store.history(self.snapshot)
+        return {name: self.store.files(name, state) for name, state in states.items()}
+
+    def verify_files(self, tables: Iterable[str]) -> None:
+        """Check the SHA-256 of every file of these tables; what did not change is not read again.
+
+        DuckDB reads most flipped bits without an error. Raises DamagedFileError naming the file.
+        """
+        with files.Verified(self.path / "verified.json") as verified:
+            for table in sorted(set(tables) & self.files.keys()):
+                for path in self.files[table]:
+                    files.verify(path, verified)
 
     @cached_property
     def _sessions(self) -> dict[str, Session]:
@@ -78,19 +103,48 @@ class Catalog:
         self, view: SqlFile | None = None, settings: Mapping[str, Any] | None = None
     ) -> Session:
         """A new locked session with the base views, and with the parameters of a view set."""
-        session = Session(
-            self.files, threads=self.config.threads, memory_limit=self.config.memory_limit
-        )
-        session.values = self.parameters(view, settings)
-        self._set(session, self.declared(view), given=settings or {})
+        session = Session(self.files, threads=self.config.threads, limits=self.config.sql)
+        session.use(self.variables(view, settings))
         session.create_base_views()
         return session
+
+    def variables(
+        self, view: SqlFile | None = None, settings: Mapping[str, Any] | None = None
+    ) -> Variables:
+        """What the SQL of a view reads as variables: names mean what they mean in this catalog."""
+        declared, given = self.declared(view), settings or {}
+        variables, rows = Variables(), self.scorers()
+        values = self.parameters(view, settings)
+        for name, parameter in declared.items():
+            if parameter.type == "segmenter" and values[name] is None:
+                values[name] = self.segmenter()
+            if parameter.type != "scorer" or values[name] is None:
+                continue
+            try:
+                values[name] = scorers.resolve(values[name], self.config.scorers, rows)
+            except UsageError as problem:
+                if name in given:
+                    raise
+                # Only a query that reads this scorer's sentences fails, and then says why.
+                values[name] = None if values["require_scores"] else ""
+                variables.set_text(f"{name}_error", str(problem))
+        variables.set_values(declared, values)
+        current = self.filter_versions()
+        variables.set_filters({n: current.get(n, "") for n in values["required_filters"]})
+        return variables
 
     def declared(self, view: SqlFile | None = None) -> dict[str, Parameter]:
         """All parameters: those of the base views, and a view's own."""
         declared: dict[str, Parameter] = {}
-        for file in (*sqlfiles.base_views(), *([view] if view else [])):
+        for file in sqlfiles.base_views():
             declared.update(file.parameters)
+        for name, parameter in view.parameters.items() if view else ():
+            if declared.get(name, parameter) != parameter:
+                raise ConfigError(
+                    f"{view and view.path}: parameter {name} is declared already: give it another "
+                    "value under [defaults], or another name"
+                )
+            declared[name] = parameter
         return declared
 
     def parameters(
@@ -153,44 +207,27 @@ class Catalog:
     @cached_property
     def _plain(self) -> Session:
         """A session over the tables alone, for what the variables depend on."""
-        return Session(self.files)
-
-    def _set(
-        self, session: Session, declared: Mapping[str, Parameter], given: Mapping[str, Any]
-    ) -> None:
-        """Resolve names to what they mean in this catalog, and set all variables."""
-        values, rows = session.values, self.scorers()
-        for name, parameter in declared.items():
-            if parameter.type == "segmenter" and values[name] is None:
-                values[name] = self.segmenter()
-            if parameter.type != "scorer" or values[name] is None:
-                continue
-            try:
-                values[name] = scorers.resolve(values[name], self.config.scorers, rows)
-            except UsageError as problem:
-                if name in given:
-                    raise
-                # Only a query that reads this scorer's sentences fails, and then says why.
-                values[name] = None if values["require_scores"] else ""
-                session.set_text(f"{name}_error", str(problem))
-        session.set_variables(declared, values)
-        current = self.filter_versions()
-        session.filters = {n: current.get(n, "") for n in values["required_filters"]}
-        session.set_filters(session.filters)
+        return Session(self.files, threads=self.config.threads, limits=self.config.sql)
 
 
-def open(path: str | Path | None = None, *, at: int | None = None) -> Catalog:
-    """Open a catalog, pinned at its newest snapshot or at snapshot number `at`.
+def open(path: str | Path | None = None, *, at: int | str | datetime | None = None) -> Catalog:
+    """Open a catalog, pinned at its newest snapshot, or at an older one.
 
-    Without a path: `DASD_CATALOG`, else the nearest `dasd.toml`, else `./dasd.catalog`.
-    Raises UsageError where there is no catalog.
+    `at` is the number of a snapshot, -1 for the one before the newest, or a time: the newest
+    snapshot at or before it. Without a path: `DASD_CATALOG`, else the nearest `dasd.toml`, else
+    `./dasd.catalog`. Raises UsageError where there is no catalog or no such snapshot.
     """
-    return Catalog(configuration.load(path), at)
+    return Catalog(configuration.load(path), parse_at(at) if isinstance(at, str) else at)
 
 
 def create(path: str | Path, *, settings: bool = True) -> Catalog:
     """Create a catalog, or complete one; with `settings`, a `dasd.toml` beside it if none is."""
     path = Path(path)
+    if bad := _UNSTORABLE.search(str(path.absolute())):
+        raise UsageError(
+            f"{str(path)!r} cannot be the path of a catalog: Delta cannot store tables under "
+            f"{bad.group()!r}"
+        )
     if any(path.glob("*.sql")) or ((path / "views").is_dir() and not (path / "tables").is_dir()):
         raise UsageError(f"{path} holds SQL files: a catalog needs a folder of its own")
     if path.exists() and not path.is_dir():
@@ -201,5 +238,5 @@ def create(path: str | Path, *, settings: bool = True) -> Catalog:
     (path / "views").mkdir(exist_ok=True)
     beside = path.absolute().parent / configuration.FILE
     if settings and not beside.exists():
-        beside.write_text(configuration.TEMPLATE.format(catalog=path.name))
+        beside.write_text(configuration.TEMPLATE.format(catalog=json.dumps(path.name)))
     return Catalog(replace(configuration.load(path), catalog=path))

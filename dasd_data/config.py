@@ -1,6 +1,7 @@
 """Settings: `dasd.toml`, then `DASD_*` variables, then flags. An unknown key is an error.
 
 catalog = "dasd.catalog"          # relative to this file
+threads = 8                       # all cores by default; --threads and DASD_THREADS come before it
 
 [scorers]                         # names that views use: an alias, a model or a scorer id
 teacher = "gpt-oss-120b"
@@ -10,11 +11,17 @@ length = { max_tokens = 65536 }
 
 [build]
 system = "You are a helpful assistant."   # none by default
+
+[sql]                             # what a query may use; DASD_MEMORY_LIMIT, ... come first
+memory_limit = "8GB"              # or a share of the machine's memory: "50%"
+time_limit = 600                  # seconds
+spill_limit = "32GB"              # disk, for what does not fit in memory
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -24,11 +31,16 @@ from typing import Any
 from dasd_data.errors import ConfigError, UnknownNameError
 
 FILE = "dasd.toml"
-VARIABLES = ("DASD_CATALOG", "DASD_THREADS", "DASD_MEMORY_LIMIT")
+LIMITS = ("memory_limit", "time_limit", "spill_limit")
+VARIABLES = (
+    "DASD_CATALOG", "DASD_THREADS", *(f"DASD_{name.upper()}" for name in LIMITS), "DASD_DEBUG",
+)  # fmt: skip
+_SIZE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?\s*([KMGT]i?B|%)", re.IGNORECASE)
 
 TEMPLATE = """\
 # Settings of dasd-data. An unknown key is an error; see `dasd-data --help`.
-catalog = "{catalog}"
+catalog = {catalog}
+# threads = 8
 
 [scorers]
 # Names that views use, where several scorers could be meant: a name, a model or a scorer id.
@@ -40,6 +52,11 @@ catalog = "{catalog}"
 
 [build]
 # system = "You are a helpful assistant."
+
+[sql]
+# memory_limit = "50%"
+# time_limit = 600
+# spill_limit = "32GB"
 """
 
 
@@ -51,6 +68,19 @@ class BuildConfig:
 
 
 @dataclass(frozen=True)
+class SqlConfig:
+    """[sql]: what SQL may use. None is DuckDB's own limit, and none of time.
+
+    `memory_limit` and `spill_limit` are sizes ("8GB", "50%" of the machine's memory),
+    `time_limit` is in seconds.
+    """
+
+    memory_limit: str | None = None
+    time_limit: int | None = None
+    spill_limit: str | None = None
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. `folder` is where `dasd.toml` is, or None without one."""
 
@@ -58,8 +88,8 @@ class Config:
     scorers: Mapping[str, str] = field(default_factory=dict)
     filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     build: BuildConfig = field(default_factory=BuildConfig)
+    sql: SqlConfig = field(default_factory=SqlConfig)
     threads: int | None = None
-    memory_limit: str | None = None
 
 
 def load(catalog: str | Path | None = None, start: Path | None = None) -> Config:
@@ -93,15 +123,19 @@ def _read(file: Path) -> dict[str, Any]:
         settings = tomllib.loads(file.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
-    _known(settings, {"catalog", "scorers", "filters", "build"}, file)
+    _known(settings, {"catalog", "threads", "scorers", "filters", "build", "sql"}, file)
     if not isinstance(settings.get("catalog", ""), str):
         raise ConfigError(f"{file}: catalog must be a path")
-    for table in ("scorers", "filters", "build"):
+    threads = settings.get("threads", 1)
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"{file}: threads must be a positive number")
+    for table in ("scorers", "filters", "build", "sql"):
         if not isinstance(settings.get(table, {}), dict):
             raise ConfigError(f"{file}: {table} must be a table")
     _known(settings.get("build", {}), {f.name for f in fields(BuildConfig)}, file)
     if not isinstance(settings.get("build", {}).get("system", ""), str):
         raise ConfigError(f"{file}: build.system must be a text")
+    _known(settings.get("sql", {}), set(LIMITS), file)
     for name, value in settings.get("scorers", {}).items():
         if not isinstance(value, str):
             raise ConfigError(f"{file}: scorers.{name} must be a text: a name, a model or an id")
@@ -129,6 +163,27 @@ def _config(settings: Mapping[str, Any], catalog: Path, file: Path) -> Config:
         settings.get("scorers", {}),
         settings.get("filters", {}),
         BuildConfig(**settings.get("build", {})),
-        int(threads) if threads else None,
-        os.environ.get("DASD_MEMORY_LIMIT"),
+        SqlConfig(**_limits(settings.get("sql", {}), file)),
+        int(threads) if threads else settings.get("threads"),
     )
+
+
+def _limits(settings: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The limits of [sql], and over them those of the environment, checked."""
+    limits: dict[str, Any] = {}
+    for name in LIMITS:
+        variable = f"DASD_{name.upper()}"
+        value, where = os.environ.get(variable), variable
+        if value is None:
+            value, where = settings.get(name), f"{file}: sql.{name}"
+        if value is None:
+            continue
+        if name == "time_limit":
+            if isinstance(value, bool) or not re.fullmatch("[1-9][0-9]{0,8}", str(value)):
+                raise ConfigError(f"{where} = {value!r} is not a number of seconds, from 1")
+            limits[name] = int(value)
+        else:
+            if not _SIZE.fullmatch(str(value)) or (name == "spill_limit" and "%" in str(value)):
+                raise ConfigError(f'{where} = {value!r} is not a size like "8GB"')
+            limits[name] = str(value)
+    return limits

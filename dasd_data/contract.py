@@ -19,12 +19,13 @@ def check_rows(session: Session, view: SqlFile) -> int:
 
     Returns their number. Raises ContractError naming offending keys.
     """
-    columns = [row["column_name"] for row in session.rows("DESCRIBE _chosen")]
+    kinds = {row["column_name"]: row["column_type"] for row in session.rows("DESCRIBE _chosen")}
+    columns = list(kinds)
     for name in {"response_id", *view.key}:
         if name not in columns:
             raise ContractError(f"view {view.name} has no column {name}: it has {columns}")
     for name in columns:
-        if name in RENDERED:
+        if name.lower() in RENDERED:
             raise ContractError(
                 f"view {view.name} has a column {name}: the build adds it itself, leave it out"
             )
@@ -42,6 +43,13 @@ def check_rows(session: Session, view: SqlFile) -> int:
         f"SELECT {key} FROM _chosen WHERE "
         + " OR ".join(f"{identifier(k)} IS NULL" for k in view.key),
         f"view {view.name}: its key ({key}) has NULLs",
+    )
+    floats = [k for k in view.key if kinds[k] in ("FLOAT", "DOUBLE")]
+    _none(
+        session,
+        f"SELECT {key} FROM _chosen WHERE "
+        + (" OR ".join(f"isnan({identifier(k)})" for k in floats) or "false"),
+        f"view {view.name}: its key ({key}) has NaNs, which readers take for different",
     )
     _none(
         session,

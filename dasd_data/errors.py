@@ -12,6 +12,7 @@
     ├── ConflictError (RuntimeError)       exit 4   another writer won, repeatedly
     ├── RemoteError (OSError)              exit 5   a server failed
     └── DeniedError (PermissionError)      exit 6   the SQL sandbox refused
+        └── LimitError                              SQL was stopped at a limit
 
 A message says what is wrong, where (file:line, row or key) and what to do next.
 The command line prints it in one line and exits with the code above.
@@ -85,9 +86,20 @@ class RemoteError(DasdError, OSError):
 
 
 class DeniedError(DasdError, PermissionError):
-    """The SQL sandbox refused a statement or stopped it at a limit."""
+    """The SQL sandbox refused a statement, or ended with it."""
 
     exit_code = 6
+
+
+class LimitError(DeniedError):
+    """SQL was stopped at a limit of memory, time or disk; the message says how to raise it."""
+
+    def __init__(self, limit: str, value: str) -> None:
+        self.limit, self.value = limit, value
+        super().__init__(
+            f"stopped at the {limit.replace('_', ' ')} of {value}: raise {limit} of [sql] in "
+            f"dasd.toml, or DASD_{limit.upper()}"
+        )
 
 
 def closest(name: str, known: Iterable[str]) -> str:

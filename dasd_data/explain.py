@@ -14,9 +14,8 @@ from typing import Any
 
 from dasd_data import sqlfiles
 from dasd_data.catalog import Catalog
-from dasd_data.parameters import quote
 from dasd_data.schema import SNAPSHOTS, TABLES
-from dasd_data.session import Session, filters_literal, relation
+from dasd_data.session import Session, relation
 from dasd_data.sqlfiles import SqlFile
 
 _TOKEN = re.compile(
@@ -81,7 +80,7 @@ def expanded(catalog: Catalog, view: SqlFile, session: Session) -> str:
     """One SELECT over the snapshot's files that gives the rows of a view, as text."""
 
     def literal(name: str) -> str:
-        return _value(catalog, view, session, name)
+        return _value(session, name)
 
     files = {name: [path.absolute() for path in paths] for name, paths in catalog.files.items()}
     tables = {name: relation(name, files.get(name, [])) for name in (*TABLES, SNAPSHOTS.name)}
@@ -178,14 +177,8 @@ def _atom(sql: str) -> str:
     return sql if _ATOM.fullmatch(sql) else f"({sql})"
 
 
-def _value(catalog: Catalog, view: SqlFile, session: Session, name: str) -> str:
+def _value(session: Session, name: str) -> str:
     """The present value of a variable as SQL."""
-    declared = catalog.declared(view)
-    if name == "filters":
-        return f"({filters_literal(session.filters)})"
-    if name not in declared:
-        value = session.rows(f"SELECT getvariable({quote(name)})::VARCHAR AS v")[0]["v"]
-        return "NULL" if value is None else quote(value)
-    value = session.values[name]
-    sql = declared[name].literal(value)
-    return sql.removesuffix("::VARCHAR") if isinstance(value, str) else f"({sql})"
+    literal = session.variables.literals.get(name, "NULL")
+    text = re.fullmatch(r"('(?:[^']|'')*')::VARCHAR", literal)
+    return text[1] if text else f"({literal})"

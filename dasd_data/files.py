@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,11 @@ def write(folder: Path, spec: Table, table: pa.Table) -> dict[str, Any]:
     """
     table = table.sort_by([(name, "ascending") for name in spec.key]).combine_chunks()
     dictionary = [c.name for c in spec.columns if c.type == pa.string() and c.name not in spec.key]
+    bounded = [
+        f"{c.name}.list.element" if pa.types.is_list(c.type) else c.name
+        for c in spec.columns
+        if c.name not in spec.texts
+    ]
     handle, temporary = tempfile.mkstemp(suffix=".tmp", dir=folder)
     os.close(handle)
     try:
@@ -54,6 +60,7 @@ def write(folder: Path, spec: Table, table: pa.Table) -> dict[str, Any]:
             compression="zstd",
             use_dictionary=dictionary,
             column_encoding={f"{c}.list.element": "BYTE_STREAM_SPLIT" for c in spec.stream_split},
+            write_statistics=bounded,
             write_page_index=True,
             write_page_checksum=True,
         ) as writer:
@@ -94,10 +101,58 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def check_size(path: Path, size: int) -> None:
+    """Check that a file is there with its size. Raises DamagedFileError naming it."""
+    try:
+        found = path.stat().st_size
+    except FileNotFoundError:
+        raise DamagedFileError(f"{path} is missing: restore it from a backup") from None
+    if found != size:
+        raise DamagedFileError(
+            f"{path} is damaged: it has {found:,} bytes and was written with {size:,}; "
+            "restore it from a backup"
+        )
+
+
+def read_checked(path: Path) -> bytes:
+    """The bytes of a content-addressed file. Raises DamagedFileError naming it."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DamagedFileError(f"{path} is missing: restore it from a backup") from None
+    _check_digest(path, hashlib.sha256(data).hexdigest())
+    return data
+
+
+class Verified(dict[str, list[int]]):
+    """Files that were checked, kept in a file between runs; see `verify`. Use as a context."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        try:
+            kept = json.loads(place.read_text())
+        except (OSError, ValueError):
+            kept = {}
+        super().__init__(kept if isinstance(kept, dict) else {})
+        self._before = dict(self)
+
+    def __enter__(self) -> Verified:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self == self._before:
+            return
+        temporary = self._place.with_suffix(f".{uuid.uuid4().hex}.tmp")
+        temporary.write_text(json.dumps(self))
+        temporary.replace(self._place)
+
+
 def verify(path: Path, verified: dict[str, list[int]]) -> None:
     """Check that a content-addressed file still has the content it is named by.
 
-    `verified` maps paths to [size, mtime in ns] of earlier checks and is updated.
+    `verified` maps paths to [size, mtime, ctime (ns), inode] at earlier checks, and is updated: a
+    file in which nothing of it changed is not read again. A program can set mtime back, ctime it
+    cannot; what a failing disk changes by itself shows in neither, so `dasd-data verify` uses none.
     Raises DamagedFileError naming the file.
     """
     try:
@@ -106,14 +161,17 @@ def verify(path: Path, verified: dict[str, list[int]]) -> None:
         raise DamagedFileError(
             f"{path} is missing: restore it from a backup; nothing was built from it"
         ) from None
-    seen = [stat.st_size, stat.st_mtime_ns]
+    seen = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     if verified.get(str(path)) == seen:
         return
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _check_digest(path, hashlib.file_digest(file, "sha256").hexdigest())
+    verified[str(path)] = seen
+
+
+def _check_digest(path: Path, digest: str) -> None:
     if digest != path.stem:
         raise DamagedFileError(
             f"{path} is damaged: its SHA-256 is {digest}; restore it from a backup; "
             "nothing was built from it"
         )
-    verified[str(path)] = seen

@@ -70,6 +70,14 @@ def _list_bytes(values: np.ndarray, present: np.ndarray) -> bytes:
     return values.tobytes() + (b"" if present.all() else b"null" + present.tobytes())
 
 
+def first_of_key(keys: pa.Table) -> np.ndarray:
+    """For each row, the number of the first row with the same key, [rows] int64."""
+    first: dict[tuple[Any, ...], int] = {}
+    columns = [column.to_pylist() for column in keys.columns]
+    rows = [first.setdefault(k, i) for i, k in enumerate(zip(*columns, strict=True))]
+    return np.array(rows, np.int64)
+
+
 class KeyIndex:
     """Keys already in a table, with their content hashes: 24 bytes a key.
 
@@ -87,10 +95,11 @@ class KeyIndex:
     def add(self, keys: pa.Table, content: np.ndarray) -> None:
         """Add keys (a table of the key columns) with their content hashes, [rows] int64."""
         high, low = _hashes(keys)
-        high, low = np.concatenate([self._high, high]), np.concatenate([self._low, low])
-        content = np.concatenate([self._content, content])
         order = np.argsort(high, kind="stable")
-        self._high, self._low, self._content = high[order], low[order], content[order]
+        at = np.searchsorted(self._high, high[order])
+        self._high = np.insert(self._high, at, high[order])
+        self._low = np.insert(self._low, at, low[order])
+        self._content = np.insert(self._content, at, content[order])
 
     def find(self, keys: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Which keys are there, [rows] bool, and their content hashes, [rows] int64 (0: absent)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ _TYPES = {
     "budget": "MAP(VARCHAR, BIGINT)",
     "names": "VARCHAR[]",
 }
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,63}")
+_OURS = {"filters", "system"}  # variables that builds set themselves, besides NAME_error
+_SETTINGS = {"help": str, "minimum": int | float, "maximum": int | float, "choices": list}
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,29 @@ class Parameter:
     choices: tuple[str, ...] = ()
 
     @classmethod
-    def declared(cls, name: str, declaration: Mapping[str, Any], path: Path) -> Parameter:
+    def declared(cls, name: str, declaration: Any, path: Path) -> Parameter:
         """From front matter. Raises ConfigError naming the file."""
-        known = {f.name for f in fields(cls)} - {"name"}
+        known = {f.name: f for f in fields(cls) if f.name != "name"}
+        if not _NAME.fullmatch(name) or name in _OURS or name.endswith("_error"):
+            raise ConfigError(f"{path}: {name!r} cannot be the name of a parameter")
+        if not isinstance(declaration, Mapping):
+            raise ConfigError(f"{path}: parameter {name} must be a table")
         for key in declaration:
             if key not in known:
                 raise UnknownNameError("parameter setting", key, known, f" ({path}, {name})")
         if declaration.get("type") not in _TYPES:
             raise ConfigError(f"{path}: parameter {name}: type must be one of {', '.join(_TYPES)}")
-        return cls(name, **{**declaration, "choices": tuple(declaration.get("choices", ()))})
+        for key, kinds in _SETTINGS.items():
+            value = declaration.get(key)
+            if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+                raise ConfigError(f"{path}: parameter {name}: {key} has a wrong type")
+        choices = tuple(map(str, declaration.get("choices", ())))
+        made = cls(name, **{**declaration, "choices": choices, "default": None})
+        default = declaration.get("default")
+        try:
+            return replace(made, default=None if default is None else made.check(default))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
 
     def check(self, value: Any) -> Any:
         """The value in the parameter's own type. Raises ConfigError saying what is allowed."""
@@ -75,6 +93,38 @@ class Parameter:
     def literal(self, value: Any) -> str:
         """SQL literal of a checked value."""
         return f"{_literal(value)}::{_TYPES[self.type]}"
+
+
+@dataclass
+class Variables:
+    """What SQL reads with `getvariable`, as SQL literals, and what the literals came from.
+
+    `values` are the parameters, names resolved to ids; `filters` maps the required filters to
+    their current versions. All of it is plain data: a child process is sent the literals.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    filters: dict[str, str] = field(default_factory=dict)
+    literals: dict[str, str] = field(default_factory=dict)
+
+    def set_values(self, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
+        """Set every parameter, with its declared type."""
+        self.values = dict(values)
+        for name, value in values.items():
+            self.literals[name] = parameters[name].literal(value)
+
+    def set_text(self, name: str, value: str | None) -> None:
+        """Set a text."""
+        self.literals[name] = f"{_literal(value)}::VARCHAR"
+
+    def set_filters(self, filters: Mapping[str, str]) -> None:
+        """Set the filters that an eligible response must have passed, with their versions."""
+        self.filters = dict(filters)
+        items = ", ".join(
+            f"{{'filter': {quote(name)}, 'version': {quote(version)}}}"
+            for name, version in sorted(filters.items())
+        )
+        self.literals["filters"] = f"[{items}]::STRUCT(filter VARCHAR, version VARCHAR)[]"
 
 
 def parse_settings(settings: Mapping[str, str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from dasd_data import sqlfiles
 from dasd_data.catalog import Catalog
 from dasd_data.explain import materialize
-from dasd_data.parameters import Parameter
+from dasd_data.parameters import Parameter, Variables
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile
 from dasd_data.worth import NO_SCORES
@@ -62,7 +62,9 @@ class _Bench:
         if values["budget"] is not None and count["n"] < self.total:
             share = count["n"] / self.total
             values["budget"] = {d: ceil(n * share) for d, n in values["budget"].items()}
-        self.session.set_variables(self.declared, values)
+        variables = Variables()
+        variables.set_values(self.declared, values)
+        self.session.use(variables)
 
     def rebase(self) -> int:
         """Choose as the build does from the present questions; returns their number."""
@@ -207,9 +209,7 @@ def _noise(bench: _Bench) -> list[Row]:
     for scorer, name in names.items():
         if name in seen:
             scores = _jittered(scores, scorer, seen[name], rng)
-    session.connection.register("_jittered", scores)
-    session.execute("CREATE TABLE _noisy AS SELECT * FROM _jittered")
-    session.connection.unregister("_jittered")
+    session.load("_noisy", scores.schema, scores.to_batches())
     session.execute("CREATE OR REPLACE VIEW sentence_scores AS SELECT * FROM _noisy")
     sizes = ", ".join(f"{name} {sd:.2g}" for name, sd in sorted(seen.items()))
     bench.measure("noise", f"sd per token in nats: {sizes}", {})

@@ -41,6 +41,7 @@ class Table:
     columns: tuple[Column, ...]
     lists: bool = False
     stream_split: tuple[str, ...] = field(default=())  # columns encoded BYTE_STREAM_SPLIT
+    texts: tuple[str, ...] = field(default=())  # long texts: their bounds help nobody, and are long
 
     @property
     def schema(self) -> pa.Schema:
@@ -75,7 +76,8 @@ _SEGMENTATION_ID = Column(
     "segmentation_id", STRING, "hash of the segmenter's version and of the spans"
 )
 
-# In commit order: children first, `responses` last, because it acknowledges them.
+# In commit order: responses are announced, then come their children, and `responses` last: it
+# acknowledges them.
 TABLES: dict[str, Table] = dict(
     [
         _table(
@@ -149,6 +151,7 @@ TABLES: dict[str, Table] = dict(
                     provenance=True,
                 ),
             ],
+            texts=("text",),
         ),
         _table(
             "question_sources",
@@ -191,6 +194,15 @@ TABLES: dict[str, Table] = dict(
                 Column("system_prompt", STRING, "system prompt"),
                 Column("reasoning_effort", STRING, "reasoning effort of the prompt"),
                 Column("date", STRING, "date in the prompt"),
+            ],
+        ),
+        _table(
+            "announced",
+            "responses whose children may be there before them, and what they say",
+            "response_id",
+            [
+                _RESPONSE_ID,
+                Column("response_hash", BIGINT, "content_hash of the response to come"),
             ],
         ),
         _table(
@@ -312,6 +324,7 @@ TABLES: dict[str, Table] = dict(
                 Column("prefix_end", BIGINT, "mixed policy: end of that prefix, in bytes"),
             ],
             lists=True,
+            texts=("thinking", "answer"),
         ),
         _table(
             "builds",
@@ -333,11 +346,17 @@ TABLES: dict[str, Table] = dict(
 
 _SNAPSHOT_COLUMNS = [
     Column("snapshot_id", BIGINT, "number of the snapshot, rising by one"),
-    Column("tables", STRING, "JSON of the version of every table"),
+    Column("tables", STRING, "JSON of every table's version, files, rows, bytes and digests"),
     Column("who", STRING, "user and host"),
     Column("what", STRING, "command or stage that committed"),
     Column("committed_at", TIME, "time of the commit"),
+    Column("oldest", BIGINT, "snapshots before this one are expired, but for those of builds"),
+    Column("expired_at", TIME, "when they were; NULL: none is expired"),
 ]
 SNAPSHOTS = _table(
-    "snapshots", "consistent states of all tables", "snapshot_id", _SNAPSHOT_COLUMNS
+    "snapshots",
+    "consistent states of all tables",
+    "snapshot_id",
+    _SNAPSHOT_COLUMNS,
+    texts=("tables",),
 )[1]

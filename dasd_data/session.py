@@ -2,67 +2,78 @@
 
 Others write view SQL. What the lock leaves it: the snapshot's files (`allowed_paths`, which unlike
 `allowed_directories` admits no new file), no extension, no Python name, no setting. Statements are
-compiled as temporary views, which refuse a COPY in a CTE.
+checked for what they name (`allowed`) and compiled as temporary views, which refuse a COPY in a
+CTE. SQL of others runs in a process of its own besides: `sandbox`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import tempfile
+import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from dasd_data import sqlfiles
+from dasd_data import allowed, sqlfiles
+from dasd_data.config import SqlConfig
 from dasd_data.errors import (
-    ConfigError,
     DamagedFileError,
+    DasdError,
     DataError,
     DeniedError,
+    LimitError,
     UnknownNameError,
     UsageError,
 )
-from dasd_data.parameters import Parameter, identifier, quote
+from dasd_data.parameters import Variables, identifier, quote
 from dasd_data.schema import SNAPSHOTS, TABLES
 
 _COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _EXPLAIN = re.compile(
     rf"^{_COMMENT}EXPLAIN{_COMMENT}(?:ANALYZE\b|\([^)]*\))?", re.IGNORECASE | re.DOTALL
 )
+_BATCH_ROWS = 2_048
+_SPILLED = ("failed to offload", "max_temp_directory_size", os.strerror(errno.EFBIG))
+_STREAMED = re.compile(r"[A-Z][A-Za-z ]* Error: ")  # DuckDB's, raised through Arrow
 
 
 class Session:
-    """One DuckDB connection over pinned files. Not for several threads at once."""
+    """One DuckDB connection over pinned files. Not for several threads at once.
+
+    A `trusted` one is not locked, and its `query` takes any statement. `spill` is the folder for
+    what does not fit in memory, by default one of its own that goes with the session.
+    """
 
     def __init__(
         self,
         files: Mapping[str, list[Path]],
         *,
         threads: int | None = None,
-        memory_limit: str | None = None,
+        limits: SqlConfig | None = None,
         trusted: bool = False,
+        spill: Path | None = None,
     ) -> None:
         self.connection = duckdb.connect(":memory:")
-        self.values: dict[str, Any] = {}  # parameters that were set, names resolved to ids
-        self.filters: dict[str, str] = {}  # required filters, with their current versions
-        run = self.execute
+        self.trusted = trusted
+        self.limits = limits or SqlConfig()
+        self.variables = Variables()
         # DuckDB makes this folder when it first spills, and removes it when it closes.
-        spill = Path(tempfile.gettempdir()) / f"dasd-{uuid.uuid4().hex}"
-        run(f"SET temp_directory={quote(str(spill))}")
+        spill = spill or Path(tempfile.gettempdir()) / f"dasd-{uuid.uuid4().hex}"
+        self._limit(threads, spill)
+        run = self.execute
         run("SET autoinstall_known_extensions=false")
         run("SET autoload_known_extensions=false")
         run("SET python_enable_replacements=false")
         run("SET TimeZone='UTC'")
         run("SET enable_progress_bar=false")
-        if threads:
-            run(f"SET threads={int(threads)}")
-        if memory_limit:
-            run(f"SET memory_limit={quote(memory_limit)}")
         everything = [str(path) for paths in files.values() for path in paths]
         run(f"SET allowed_paths={_texts(everything)}")
         for name in (*TABLES, SNAPSHOTS.name):
@@ -78,34 +89,52 @@ class Session:
             run("SET enable_external_access=false")
             run("SET lock_configuration=true")
 
+    def _limit(self, threads: int | None, spill: Path) -> None:
+        limits = self.limits
+        self.execute(f"SET temp_directory={quote(str(spill))}")
+        if threads:
+            self.execute(f"SET threads={int(threads)}")
+        if limits.memory_limit:
+            self.execute(f"SET memory_limit={quote(limits.memory_limit)}")
+        if limits.spill_limit:
+            self.execute(f"SET max_temp_directory_size={quote(limits.spill_limit)}")
+
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Parameters that were set, names resolved to ids."""
+        return self.variables.values
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """Required filters, with their current versions."""
+        return self.variables.filters
 
     def create_base_views(self) -> None:
         """Create the shipped base views; the variables they read must be set before."""
         for view in sqlfiles.base_views():
             self.connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
 
-    def set_variables(self, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
-        """Set every parameter as a variable, with its declared type."""
-        for name, value in values.items():
-            self.execute(f"SET VARIABLE {identifier(name)} = {parameters[name].literal(value)}")
+    def use(self, variables: Variables) -> None:
+        """Set all variables."""
+        self.variables = variables
+        for name, literal in variables.literals.items():
+            self.connection.execute(f"SET VARIABLE {identifier(name)} = {literal}")
 
     def set_text(self, name: str, value: str | None) -> None:
         """Set a text variable."""
         literal = "NULL" if value is None else quote(value)
         self.connection.execute(f"SET VARIABLE {identifier(name)} = {literal}::VARCHAR")
 
-    def set_filters(self, filters: Mapping[str, str]) -> None:
-        """Set the filters that an eligible response must have passed, with their versions."""
-        self.connection.execute(f"SET VARIABLE filters = {filters_literal(filters)}")
-
     def compile(self, sql: str, name: str) -> None:
         """Compile one SELECT as the temporary view `name`. Raises DeniedError, UsageError."""
         if self._statement_type(sql) != duckdb.StatementType.SELECT:
             raise DeniedError("a view is one SELECT")
-        with translated(sql):
+        with self.translated():
+            allowed.check(self.connection, sql)
             self.connection.execute(
                 f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS {_bare(sql)}"
             )
@@ -116,26 +145,89 @@ class Session:
         Raises DeniedError for anything else, UnknownNameError for an unknown column or table,
         UsageError for other errors in the SQL.
         """
+        if self.trusted:
+            with self.translated():
+                return self.connection.sql(sql) or self.connection.sql("SELECT true AS done")
         explained = _EXPLAIN.sub("", sql, count=1)  # EXPLAIN ANALYZE runs what it explains
         kind = self._statement_type(explained)
         if kind != duckdb.StatementType.SELECT:
             raise DeniedError(
                 f"only SELECT, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN may run here, not {kind.name}"
+                + ("; write PIVOT … ON … IN (…)" if kind == duckdb.StatementType.MULTI else "")
             )
         self._statement_type(sql)
-        with translated(sql):
-            if not _is_command(explained):
-                self.connection.execute(f"CREATE OR REPLACE TEMP VIEW _query AS {_bare(explained)}")
+        with self.translated():
+            allowed.check(self.connection, explained)
+            self.connection.execute(f"CREATE OR REPLACE TEMP VIEW _query AS {_bare(explained)}")
+            self.connection.execute("DROP VIEW _query")
             return self.connection.sql(sql)
+
+    def stream(self, sql: str) -> pa.RecordBatchReader:
+        """The rows of `query` as they come; the session does nothing else meanwhile.
+
+        Intervals are text, as DuckDB writes them: few readers of Arrow know them.
+        """
+        found = self.query(sql)
+        kinds = [str(kind) for kind in found.types]
+        if "INTERVAL" in kinds:
+            columns = zip(found.columns, kinds, strict=True)
+            found = found.project(
+                ", ".join(
+                    f"#{n}{'::VARCHAR' if kind == 'INTERVAL' else ''} AS {identifier(name)}"
+                    for n, (name, kind) in enumerate(columns, 1)
+                )
+            )
+        return found.to_arrow_reader(_BATCH_ROWS)
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """Stop statements of this block at the time limit. Raises LimitError."""
+        stopped = threading.Event()
+
+        def stop() -> None:
+            stopped.set()
+            self.connection.interrupt()
+
+        seconds = self.limits.time_limit
+        timer = threading.Timer(seconds, stop) if seconds else None
+        if timer:
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        except (duckdb.InterruptException, UsageError):
+            if stopped.is_set():
+                raise LimitError("time_limit", f"{seconds} s") from None
+            raise
+        finally:
+            if timer:
+                timer.cancel()
+
+    def load(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        """Put rows that came from elsewhere into a temporary table."""
+        table = identifier(name)
+        incoming = self.connection.register
+        with self.translated():
+            incoming("_incoming", schema.empty_table())
+            self.connection.execute(f"CREATE TEMP TABLE {table} AS FROM _incoming")
+        for batch in batches:
+            with self.translated():
+                incoming("_incoming", pa.Table.from_batches([batch]))
+                self.connection.execute(f"INSERT INTO {table} FROM _incoming")
+        self.connection.unregister("_incoming")
+
+    def translated(self) -> contextlib.AbstractContextManager[None]:
+        """Turn DuckDB's errors into this project's."""
+        return translated(self.limits)
 
     def execute(self, sql: str) -> None:
         """Run a statement of our own."""
-        with translated(sql):
+        with self.translated():
             self.connection.execute(sql)
 
     def table(self, sql: str) -> pa.Table:
         """Rows of a statement of our own, as an Arrow table."""
-        with translated(sql):
+        with self.translated():
             return self.connection.sql(sql).to_arrow_table()
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
@@ -143,7 +235,7 @@ class Session:
         return self.table(sql).to_pylist()
 
     def _statement_type(self, sql: str) -> duckdb.StatementType:
-        with translated(sql):
+        with self.translated():
             statements = self.connection.extract_statements(sql)
         if not statements:
             raise UsageError("there is no statement")
@@ -153,24 +245,43 @@ class Session:
 
 
 @contextlib.contextmanager
-def translated(sql: str) -> Iterator[None]:
+def translated(limits: SqlConfig | None = None) -> Iterator[None]:
     """Turn DuckDB's errors into this project's."""
     try:
         yield
-    except duckdb.PermissionException as error:
-        raise DeniedError(_first(error)) from None
-    except duckdb.InvalidInputException as error:
-        if "configuration has been locked" in str(error):
-            raise DeniedError(_first(error)) from None
-        raise UsageError(_first(error)) from None
-    except (duckdb.BinderException, duckdb.CatalogException) as error:
-        raise _unknown_name(str(error)) or UsageError(str(error)) from None
-    except duckdb.IOException as error:
-        raise DataError(_first(error)) from None
-    except duckdb.OutOfMemoryException as error:
-        raise ConfigError(f"{_first(error)}: raise DASD_MEMORY_LIMIT") from None
-    except duckdb.Error as error:
-        raise UsageError(str(error)) from None
+    except DasdError:  # DeniedError is an OSError too
+        raise
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        if problem := _problem(error, limits or SqlConfig()):
+            raise problem from None
+        raise
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
+    """What an error of DuckDB, or of a stream of its rows, is to a user; None: not DuckDB's."""
+    text = str(error)
+    if any(sign in text for sign in _SPILLED):
+        if limits.spill_limit:
+            return LimitError("spill_limit", limits.spill_limit)
+        return DataError(
+            f"{os.strerror(errno.ENOSPC)}: DuckDB spills to {tempfile.gettempdir()}; TMPDIR "
+            "names another folder"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory Error"):
+        return LimitError("memory_limit", limits.memory_limit or "80% of the memory")
+    if not isinstance(error, duckdb.Error):
+        return UsageError(_first(error)) if _STREAMED.match(text) else None
+    if isinstance(error, duckdb.PermissionException) or "configuration has been locked" in text:
+        return DeniedError(_first(error))
+    if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+        return _unknown_name(text) or UsageError(text)
+    if isinstance(error, duckdb.IOException):
+        return DataError(_first(error))
+    return UsageError(_first(error) if isinstance(error, duckdb.InvalidInputException) else text)
 
 
 def _unknown_name(message: str) -> UnknownNameError | None:
@@ -194,21 +305,8 @@ def _bare(sql: str) -> str:
     return sql.strip().rstrip(";")
 
 
-def _is_command(sql: str) -> bool:
-    return _bare(sql).split(None, 1)[0].upper() in {"DESCRIBE", "SUMMARIZE", "SHOW"}
-
-
 def _texts(values: list[str]) -> str:
     return "[" + ", ".join(quote(value) for value in values) + "]::VARCHAR[]"
-
-
-def filters_literal(filters: Mapping[str, str]) -> str:
-    """SQL literal of the variable `filters`."""
-    items = ", ".join(
-        f"{{'filter': {quote(name)}, 'version': {quote(version)}}}"
-        for name, version in sorted(filters.items())
-    )
-    return f"[{items}]::STRUCT(filter VARCHAR, version VARCHAR)[]"
 
 
 def relation(table: str, paths: list[Path]) -> str:

@@ -28,10 +28,14 @@ from typing import Any
 
 from dasd_data.errors import ConfigError, UnknownNameError
 from dasd_data.parameters import Parameter
-from dasd_data.schema import TABLES
 
 _FRONT = re.compile(r"\s*/\*(.*?)\*/", re.DOTALL)
-_KEYS = {"description", "parameters", "defaults", "key", "config"}
+_KEYS = {"description": str, "parameters": dict, "defaults": dict, "key": list, "config": str}
+_NAMED = {str: "text", dict: "table", list: "list"}
+_LARGEST = 1 << 20
+_NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
+_UNPORTABLE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]')
+_RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class SqlFile:
     defaults: dict[str, Any] = field(default_factory=dict)
     key: tuple[str, ...] = ("response_id",)
     config: str = ""
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the view came with this package: any other is SQL of others."""
+        return self.path.resolve().parent == (sql_folder() / "views").resolve()
 
 
 @cache
@@ -66,6 +75,12 @@ def base_views() -> tuple[SqlFile, ...]:
     """The base views, in order of creation; `NN_name.sql` defines `name`."""
     paths = sorted((sql_folder() / "base").glob("*.sql"))
     return tuple(load(path, path.stem.split("_", 1)[1]) for path in paths)
+
+
+def checks() -> tuple[SqlFile, ...]:
+    """The checks of rows that `verify` runs: relation, key and problem of what is wrong."""
+    paths = sorted((sql_folder() / "checks").glob("*.sql"))
+    return tuple(load(path, path.stem) for path in paths)
 
 
 def split_views(catalog: Path | None) -> dict[str, SqlFile]:
@@ -94,7 +109,7 @@ def find_view(name: str, catalog: Path | None) -> SqlFile:
         return load(path, path.stem)
     paths = view_paths(catalog)
     if name not in paths:
-        raise UnknownNameError("view", name, paths, ": `dasd-data views` lists them")
+        raise UnknownNameError("view", name, paths, "; `dasd-data views` lists them")
     return load(paths[name], name)
 
 
@@ -109,6 +124,8 @@ def reads(sql: str) -> set[str]:
     A name that only stands in a comment or a text counts too: too many inputs rebuild a split
     needlessly, too few would miss a change.
     """
+    from dasd_data.schema import TABLES  # with pyarrow: listing views needs neither
+
     views = {view.name: view.sql for view in base_views()}
     found: set[str] = set()
     unread = {word.lower() for word in re.findall(r"\w+", sql)}
@@ -133,18 +150,24 @@ def code_version() -> str:
 
 def load(path: Path, name: str) -> SqlFile:
     """Read a SQL file. Raises ConfigError naming the file and the key that is wrong."""
-    text = path.read_text()
+    check_name(name, f"view {str(path)!r}")
+    text = _read(path)
     match = _FRONT.match(text)
     try:
         front = tomllib.loads(match.group(1)) if match else {}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: the opening comment is not TOML: {error}") from None
-    for key in front:
+    for key, value in front.items():
         if key not in _KEYS:
             raise UnknownNameError("front-matter key", key, _KEYS, f" ({path})")
+        if not isinstance(value, _KEYS[key]):
+            raise ConfigError(f"{path}: {key} must be a {_NAMED[_KEYS[key]]}")
+    key = front.get("key", ["response_id"])
+    if not key or not all(isinstance(column, str) and column for column in key):
+        raise ConfigError(f"{path}: key must be a list of columns")
     parameters = {
-        key: Parameter.declared(key, value, path)
-        for key, value in front.get("parameters", {}).items()
+        name: Parameter.declared(name, declaration, path)
+        for name, declaration in front.get("parameters", {}).items()
     }
     sql = text[match.end() :] if match else text
     return SqlFile(
@@ -154,6 +177,35 @@ def load(path: Path, name: str) -> SqlFile:
         front.get("description", ""),
         parameters,
         front.get("defaults", {}),
-        tuple(front.get("key", ["response_id"])),
-        front.get("config", name),
+        tuple(dict.fromkeys(key)),
+        check_name(front.get("config", name), f"{path}: config"),
     )
+
+
+def check_name(name: str, what: str) -> str:
+    """A name of a view or a Hub configuration, which become folders in everybody's clones.
+
+    Raises ConfigError for what another system could not store, or would take for a path.
+    """
+    if not _NAME.fullmatch(name) or not portable(name):
+        raise ConfigError(
+            f"{what}: {name!r} cannot be its name: use letters, digits, _, - and . (64 at most, "
+            "not a dot at either end), and none of Windows' own, such as CON"
+        )
+    return name
+
+
+def portable(name: str) -> bool:
+    """Whether Windows, too, can have a file or folder of this name."""
+    return not (_RESERVED.fullmatch(name) or _UNPORTABLE.search(name) or name.endswith((".", " ")))
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ConfigError(f"{path}: a view file has at most {_LARGEST:,} bytes")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error}") from None

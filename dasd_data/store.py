@@ -4,20 +4,17 @@ Two Delta appends never conflict by themselves, so reading keys and committing i
 commit is valid only against the version its keys were read at (no retries by delta-rs); on a
 conflict the new files' keys are read and the batch is cut down to what is still missing.
 
-A batch commits its tables in the order of `schema.TABLES`, children first and `responses` last;
-then one row of `snapshots` names the version of every table. Readers open recorded snapshots only.
+A batch commits its tables in the order of `schema.TABLES`: new responses are announced, then come
+their children, and `responses` last; then one row of `snapshots` records the state of every table.
+Readers open recorded snapshots only.
 """
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
-import platform
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,34 +22,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from deltalake.transaction import AddAction
+from deltalake import DeltaTable
 
-from dasd_data import files
-from dasd_data.errors import ConflictError, DataError, UsageError
-from dasd_data.keys import KeyIndex, content_hashes
+from dasd_data import files, log, snapshots
+from dasd_data.errors import ConflictError, DamagedFileError, UsageError
+from dasd_data.keys import KeyIndex, content_hashes, first_of_key
+from dasd_data.log import File, State
 from dasd_data.schema import SNAPSHOTS, TABLES, Table
+from dasd_data.snapshots import Snapshot
+from dasd_data.tables import CHECK, Tables, listed
 
-# Time travel dies by default after 60 days; only `gc` may remove what a snapshot needs.
-_RETENTION = {
-    "delta.logRetentionDuration": "interval 36500 days",
-    "delta.deletedFileRetentionDuration": "interval 36500 days",
-    "delta.checkpointInterval": "100",
-}
 _ATTEMPTS = 100
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A consistent state: the version of every table, and who recorded it."""
-
-    snapshot_id: int
-    versions: Mapping[str, int]
-    who: str = ""
-    what: str = ""
-    at: datetime | None = None
 
 
 @dataclass
@@ -65,12 +47,8 @@ class Appended:
     conflicts: pa.Table | None = None  # rows whose key is there with other content
 
 
-@dataclass
-class Store:
-    """A catalog's tables on disk. `checkpoint(step)` is called at every commit step (for tests)."""
-
-    path: Path
-    checkpoint: Callable[[str], None] = field(default=lambda step: None)
+class Store(Tables):
+    """The tables of a catalog together: their snapshots, and their newest state."""
 
     @classmethod
     def create(cls, path: Path) -> Store:
@@ -78,15 +56,8 @@ class Store:
         store = cls(path)
         (path / "tables").mkdir(parents=True, exist_ok=True)
         for spec in (*TABLES.values(), SNAPSHOTS):
-            DeltaTable.create(
-                store.folder(spec.name),
-                spec.schema,
-                mode="ignore",
-                name=spec.name,
-                description=spec.comment,
-                configuration=_RETENTION,
-            )
-        if store.snapshot_count() == 0:
+            store.create_table(spec)
+        if store._newest()[2].snapshot_id == 0:
             store.record("init")
         return store
 
@@ -95,111 +66,156 @@ class Store:
         """Open an existing store. Raises UsageError where there is none."""
         store = cls(path)
         if not (store.folder("snapshots") / "_delta_log").is_dir():
+            if path.is_file():
+                raise UsageError(f"{path} is a file: a catalog is a folder")
             if any(path.glob("*.sql")) or any(path.glob("*/*.sql")):
                 raise UsageError(f"{path} holds SQL files, not a catalog: pass --catalog PATH")
             raise UsageError(f"there is no catalog at {path}: run `dasd-data init {path}`")
         return store
 
-    def folder(self, table: str) -> Path:
-        """Folder of a table."""
-        return self.path / "tables" / table
+    def newest(self, table: str) -> tuple[DeltaTable, State, list[File]]:
+        """A table's newest version: handle, state and files, checked against the last snapshot."""
+        base = self.snapshot().tables.get(table, State())
+        handle = self.delta(table)
+        state = log.advance(base, self.folder(table), handle.version())
+        found = listed(handle)
+        self.check(table, state, found, handle.version())
+        return handle, state, found
 
-    def delta(self, table: str, version: int | None = None) -> DeltaTable:
-        """A table's Delta handle, at a version or at its newest."""
-        try:
-            return DeltaTable(self.folder(table), version=version)
-        except TableNotFoundError:
-            raise DataError(f"table {table} of {self.path} is missing: restore a backup") from None
-
-    # Snapshots
-
-    def snapshot_count(self) -> int:
-        """Number of recorded snapshots."""
-        return self.delta("snapshots").version()
+    @property
+    def _head(self) -> Path:
+        return self.path / "tables" / "head.json"
 
     def snapshots(self) -> list[Snapshot]:
         """All recorded snapshots, oldest first."""
-        rows = pa.concat_tables(
-            [SNAPSHOTS.schema.empty_table(), *(pq.read_table(f) for f in self._snapshot_files())]
-        ).sort_by("snapshot_id")
-        return [_snapshot(row) for row in rows.to_pylist()]
+        names = [name for _, _, name in _bounds(self._newest()[0])]
+        rows = [row for name in names for row in self._rows(name)]
+        return sorted(map(snapshots.parse, rows), key=lambda s: s.snapshot_id)
 
-    def snapshot(self, snapshot_id: int | None = None) -> Snapshot:
-        """A recorded snapshot, by default the newest. Raises UsageError on an unknown number."""
-        handle = self.delta("snapshots")
-        newest = handle.version()
-        wanted = newest if snapshot_id is None else snapshot_id
-        actions = pa.table(handle.get_add_actions(flatten=True))
-        for path, low, high in zip(
-            actions["path"].to_pylist(),
-            actions["min.snapshot_id"].to_pylist(),
-            actions["max.snapshot_id"].to_pylist(),
-            strict=True,
-        ):
-            if low <= wanted <= high:
-                rows = pq.read_table(self.folder("snapshots") / path).to_pylist()
-                return next(_snapshot(r) for r in rows if r["snapshot_id"] == wanted)
-        raise UsageError(f"there is no snapshot {wanted}: they run from 1 to {newest}")
+    def snapshot(self, at: int | datetime | None = None) -> Snapshot:
+        """A recorded snapshot, by default the newest: by number, counted back (-1), or by time.
 
-    def files(self, table: str, version: int) -> list[Path]:
-        """The Parquet files of a table at a version, in order of their names."""
-        actions = pa.table(self.delta(table, version).get_add_actions(flatten=True))
-        return sorted(self.folder(table) / p for p in actions["path"].to_pylist())
+        By time it is the newest at or before it. Raises UsageError for one that is not there or
+        is expired, DamagedFileError where the record is not what was written.
+        """
+        handle, _, newest = self._newest()
+        if newest.snapshot_id == 0:
+            raise DamagedFileError(f"{self.path} has no snapshot: run `dasd-data init {self.path}`")
+        if at is None:
+            return newest
+        if isinstance(at, datetime):
+            found = self._at_time(at)
+        else:
+            number = at if at > 0 else newest.snapshot_id + at
+            if not 1 <= number <= newest.snapshot_id:
+                raise UsageError(
+                    f"there is no snapshot {at}: they run from 1 to {newest.snapshot_id}"
+                )
+            found = newest if number == newest.snapshot_id else self._find(handle, number)
+        if found.snapshot_id < newest.oldest and found.snapshot_id not in self.built(newest):
+            raise UsageError(
+                f"snapshot {found.snapshot_id} was expired by gc on {newest.expired_at:%Y-%m-%d}: "
+                f"they run from {newest.oldest} to {newest.snapshot_id}"
+            )
+        return found
 
-    def record(self, what: str) -> Snapshot:
-        """Record the tables' present versions as a snapshot.
+    def history(self, snapshot: Snapshot) -> State:
+        """The state of `snapshots` with the snapshot's own row as its last."""
+        before = snapshot.tables[SNAPSHOTS.name]
+        return log.advance(before, self.folder(SNAPSHOTS.name), before.version + 1)
+
+    def kept(
+        self, recorded: Sequence[Snapshot] | None = None, oldest: int | None = None
+    ) -> list[Snapshot]:
+        """Snapshots that can be opened: the newer ones, and those that builds were made from.
+
+        They start at `oldest`, by default at the oldest that was not expired.
+        """
+        newest = self.snapshot()
+        oldest = oldest or newest.oldest
+        built = self.built(newest) if oldest > 1 else set()
+        all_of_them = recorded if recorded is not None else self.snapshots()
+        return [s for s in all_of_them if s.snapshot_id >= oldest or s.snapshot_id in built]
+
+    def built(self, snapshot: Snapshot) -> set[int]:
+        """Numbers of the snapshots that recorded builds were made from."""
+        paths = self.files("builds", snapshot.tables["builds"])
+        tables = [pq.read_table(p, columns=["snapshot_id"]) for p in paths]
+        return {n for t in tables for n in t["snapshot_id"].to_pylist()}
+
+    def record(self, what: str, expire_before: int | None = None) -> Snapshot:
+        """Record the tables' present states as a snapshot; `expire_before` expires older ones.
 
         `responses` is read first: whatever it acknowledges was committed before, so the versions
         of its children, read after it, contain theirs.
         """
         for attempt in range(_ATTEMPTS):
-            handle = self.delta("snapshots")
-            number = handle.version() + 1
-            versions = {name: self.delta(name).version() for name in reversed(TABLES)}
-            row = {
-                "snapshot_id": number,
-                "tables": json.dumps(versions, sort_keys=True),
-                "who": _who(),
-                "what": what,
-                "committed_at": datetime.now(UTC),
-                "content_hash": 0,
+            handle, own, base = self._newest()
+            tables = {
+                name: log.advance(base.tables.get(name, State()), self.folder(name))
+                for name in reversed(TABLES)
             }
-            rows = pa.Table.from_pylist([row], SNAPSHOTS.schema)
-            if self._commit(handle, SNAPSHOTS, rows, what):
-                return _snapshot(row)
+            now = datetime.now(UTC)
+            snapshot = Snapshot(
+                base.snapshot_id + 1,
+                {**tables, SNAPSHOTS.name: own},
+                snapshots.who(),
+                what,
+                now,
+                max(base.oldest, expire_before or 1),
+                now if expire_before else base.expired_at,
+            )
+            rows = pa.Table.from_pylist([snapshot.row()], SNAPSHOTS.schema)
+            if self.commit(handle, SNAPSHOTS, rows, what):
+                snapshots.write_head(self._head, snapshot.snapshot_id)
+                return snapshot
             _pause(attempt)
         raise ConflictError(f"{_ATTEMPTS} other snapshots came first: try again")
 
-    def _snapshot_files(self) -> list[Path]:
-        return self.files("snapshots", self.snapshot_count())
-
-    def _commit(self, handle: DeltaTable, spec: Table, rows: pa.Table, what: str) -> bool:
-        """Write a file and commit it from the handle's version; False if another commit came."""
-        folder = self.folder(spec.name)
-        self.checkpoint(f"{spec.name}: before write")
-        added = files.write(folder, spec, rows)
-        self.checkpoint(f"{spec.name}: written")
-        action = AddAction(
-            added["path"], added["size"], {}, time.time_ns() // 1_000_000, True, added["stats"]
-        )
-        try:
-            handle.create_write_transaction(
-                [action],
-                "append",
-                spec.schema,
-                commit_properties=CommitProperties({"what": what}, max_commit_retries=0),
-                post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+    def _newest(self) -> tuple[DeltaTable, State, Snapshot]:
+        """Handle and state of `snapshots`, and the newest of them: number 0 where there is none."""
+        head = snapshots.read_head(self._head)  # before the log, which may grow meanwhile
+        handle = self.delta(SNAPSHOTS.name)
+        bounds = _bounds(handle)
+        newest = Snapshot(0)
+        if number := max((high for _, high, _ in bounds), default=0):
+            newest = self._find(handle, number)
+        if newest.snapshot_id < head:
+            raise DamagedFileError(
+                f"snapshot {head} was recorded, and the log of {self.path} ends at "
+                f"{newest.snapshot_id}: {CHECK}"
             )
-        except CommitFailedError:
-            return False
-        log = folder / "_delta_log"
-        entry = log / f"{handle.version() + 1:020d}.json"
-        if entry.exists():
-            with entry.open("rb") as file:
-                os.fsync(file.fileno())
-        files.flush_folder(log)
-        self.checkpoint(f"{spec.name}: committed")
-        return True
+        base = newest.tables.get(SNAPSHOTS.name, State())
+        own = log.advance(base, self.folder(SNAPSHOTS.name), handle.version())
+        self.check(SNAPSHOTS.name, own, listed(handle), handle.version())
+        return handle, own, newest
+
+    def _find(self, handle: DeltaTable, number: int) -> Snapshot:
+        for low, high, name in _bounds(handle):
+            if low <= number <= high:
+                for row in self._rows(name):
+                    if row["snapshot_id"] == number:
+                        return snapshots.parse(row)
+        raise DamagedFileError(f"the record of snapshot {number} is gone: {CHECK}")
+
+    def _at_time(self, time: datetime) -> Snapshot:
+        found = [s for s in self.snapshots() if s.at and s.at <= time]
+        if not found:
+            raise UsageError(f"there is no snapshot at or before {time}: `dasd-data snapshots`")
+        return found[-1]
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        data = files.read_checked(self.folder(SNAPSHOTS.name) / name)
+        rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
+        return rows
+
+
+def _bounds(handle: DeltaTable) -> list[tuple[int, int, str]]:
+    """Lowest and highest number, and name, of every file of `snapshots`."""
+    actions = pa.table(handle.get_add_actions(flatten=True))
+    names = ("min.snapshot_id", "max.snapshot_id", "path")
+    columns = [actions[c].to_pylist() if c in actions.column_names else [] for c in names]
+    return [(low, high, name) for low, high, name in zip(*columns, strict=True) if low and high]
 
 
 class Writer:
@@ -215,15 +231,57 @@ class Writer:
         `batches` maps table names to rows without `content_hash`. Rows whose key is there with the
         same content are counted as `same`, those that repeat a row of the batch as `repeated`;
         rows whose key is there, or came before, with other content are returned as `conflicts`.
+
+        New responses are announced before their children are committed. One that was announced
+        with other content, by a process that died or still runs, is a conflict, and its children
+        are left out: those that are there may be of the other text.
         """
+        batches = dict(batches)
+        refused = self._announce(batches["responses"]) if "responses" in batches else None
+        if refused is not None:
+            for name, rows in batches.items():
+                if "response_id" in rows.column_names:
+                    of_refused = pc.is_in(rows["response_id"], refused["response_id"])
+                    batches[name] = rows.filter(pc.invert(of_refused))
         done = {
             name: self.table(name).append(batches[name])
             for name in TABLES
             if name in batches and len(batches[name])
         }
-        if any(result.new for result in done.values()):
+        if refused is not None:
+            result = done.setdefault("responses", Appended())
+            others = (
+                [] if result.conflicts is None else [result.conflicts.select(refused.schema.names)]
+            )
+            result.conflicts = pa.concat_tables([refused, *others])
+        if any(result.new for result in done.values()) or self._unrecorded(done):
             self.store.record(self.what)
         return done
+
+    def _unrecorded(self, names: Iterable[str]) -> bool:
+        """Whether a table has commits that no snapshot names: their writer died, or is about to."""
+        recorded = self.store.snapshot().tables
+        return any(self.table(name).version > recorded.get(name, State()).version for name in names)
+
+    def pending(self, responses: pa.Table) -> np.ndarray:
+        """Responses that are not there and were announced with other content, [rows] bool."""
+        announced = _announcements(responses)
+        found, content = self.table("announced").find(announced)
+        hashes = content_hashes(announced, TABLES["announced"].content)
+        return found & (content != hashes) & ~self.known("responses", responses)
+
+    def _announce(self, responses: pa.Table) -> pa.Table | None:
+        """Announce the responses that are new; returns those announced with other content."""
+        fresh = responses.filter(pa.array(~self.known("responses", responses)))
+        if not len(fresh):
+            return None
+        first = first_of_key(fresh.select(["response_id"])) == np.arange(len(fresh))
+        conflicts = (
+            self.table("announced").append(_announcements(fresh.filter(pa.array(first)))).conflicts
+        )
+        if conflicts is None:
+            return None
+        return responses.filter(pc.is_in(responses["response_id"], conflicts["response_id"]))
 
     def known(self, name: str, rows: pa.Table) -> np.ndarray:
         """Which rows' keys are in a table, [rows] bool, as of the last commit seen."""
@@ -234,7 +292,7 @@ class Writer:
         table = self.table(name)
         hashes = content_hashes(rows, table.spec.content)
         found, content = table.find(rows)
-        first = _first_of_key(rows.select(table.spec.key))
+        first = first_of_key(rows.select(table.spec.key))
         return np.where(found, content != hashes, hashes[first] != hashes)
 
     def table(self, name: str) -> _KeyedTable:
@@ -249,37 +307,52 @@ class _KeyedTable:
 
     def __init__(self, store: Store, spec: Table, what: str) -> None:
         self.store, self.spec, self.what = store, spec, what
-        self._read: set[str] = set()
+        self._version = -1
 
     @cached_property
+    def _opened(self) -> tuple[DeltaTable, list[File]]:
+        handle, _, found = self.store.newest(self.spec.name)
+        self._version = handle.version()
+        return handle, found
+
+    @property
     def _handle(self) -> DeltaTable:
-        return self.store.delta(self.spec.name)
+        return self._opened[0]
 
     @cached_property
     def _index(self) -> KeyIndex:
         index = KeyIndex()
-        self._read_keys(index)
+        self._read_keys(index, self._opened[1])
         return index
 
-    def _read_keys(self, index: KeyIndex) -> None:
-        paths = pa.table(self._handle.get_add_actions(flatten=True))["path"].to_pylist()
-        unread = sorted(set(paths) - self._read)
-        if not unread:
+    def _read_keys(self, index: KeyIndex, found: Sequence[File]) -> None:
+        if not found:
             return
+        folder, columns = self.store.folder(self.spec.name), [*self.spec.key, "content_hash"]
         tables = [
-            pq.read_table(
-                self.store.folder(self.spec.name) / p, columns=[*self.spec.key, "content_hash"]
-            )
-            for p in unread
+            pq.read_table(folder / f.name, columns=columns, page_checksum_verification=True)
+            for f in found
         ]
         rows = pa.concat_tables(tables)
         index.add(rows.select(self.spec.key), rows["content_hash"].to_numpy())
-        self._read.update(unread)
+
+    @property
+    def version(self) -> int:
+        """The version up to which the keys are read."""
+        return int(self._handle.version())
 
     def refresh(self) -> None:
         """Take in what other writers committed."""
-        self._handle.update_incremental()
-        self._read_keys(self._index)
+        handle, index = self._handle, self._index
+        handle.update_incremental()
+        news = log.entries(self.store.folder(self.spec.name), self._version, handle.version())
+        for entry in news:
+            if entry.dropped:  # keys may be gone: start again
+                for name in ("_opened", "_index"):
+                    self.__dict__.pop(name, None)
+                return
+            self._read_keys(index, [file for file in entry.adds if file.fresh])
+            self._version = entry.version
 
     def find(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Which rows' keys are in the table, [rows] bool, and the content hashes there."""
@@ -295,7 +368,7 @@ class _KeyedTable:
             fresh = self._missing(rows, result)
             if len(fresh) == 0:
                 return result
-            if self.store._commit(self._handle, self.spec, fresh, self.what):
+            if self.store.commit(self._handle, self.spec, fresh, self.what):
                 self.refresh()
                 result.new = len(fresh)
                 return result
@@ -310,7 +383,7 @@ class _KeyedTable:
         keys = rows.select(self.spec.key)
         hashes = rows["content_hash"].to_numpy()
         found, known = self._index.find(keys)
-        first = _first_of_key(keys)
+        first = first_of_key(keys)
         repeated = first != np.arange(len(rows))
         same = found & (known == hashes)
         again = ~found & repeated & (hashes[first] == hashes)
@@ -320,26 +393,12 @@ class _KeyedTable:
         return rows.filter(pa.array(~found & ~repeated))
 
 
-def _first_of_key(keys: pa.Table) -> np.ndarray:
-    """For each row, the number of the first row with the same key, [rows] int64."""
-    first: dict[tuple[Any, ...], int] = {}
-    columns = [column.to_pylist() for column in keys.columns]
-    rows = [first.setdefault(k, i) for i, k in enumerate(zip(*columns, strict=True))]
-    return np.array(rows, np.int64)
-
-
-def _snapshot(row: Mapping[str, Any]) -> Snapshot:
-    return Snapshot(
-        row["snapshot_id"], json.loads(row["tables"]), row["who"], row["what"], row["committed_at"]
+def _announcements(responses: pa.Table) -> pa.Table:
+    """Rows of `announced` for responses."""
+    hashes = content_hashes(responses, TABLES["responses"].content)
+    return pa.table(
+        {"response_id": responses["response_id"], "response_hash": pa.array(hashes, pa.int64())}
     )
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # no passwd entry, as in some containers
-        user = str(os.getuid())
-    return f"{user}@{platform.node()}"
 
 
 def _pause(attempt: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dasd_data import sqlfiles
+from dasd_data import rows, sqlfiles
 from dasd_data.catalog import Catalog
 from dasd_data.errors import UnknownNameError, UsageError
 from dasd_data.explain import materialize, uses_selection
@@ -46,10 +46,16 @@ class Why:
 
 
 def why(
-    catalog: Catalog, wanted: str, view_name: str, settings: Mapping[str, Any] | None = None
+    catalog: Catalog,
+    wanted: str,
+    view_name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    trusted: bool = False,
 ) -> Why:
     """Explain a response, or all responses to a question, by id or by a unique start of it.
 
+    `trusted` runs a view of one's own unlocked, as in a build.
     Raises UnknownNameError with the closest ids, UsageError where several ids begin like this.
     """
     view = catalog.find_view(view_name)
@@ -58,8 +64,8 @@ def why(
         response, question = _find(session, wanted)
         session.set_text("why_question", question)
         session.set_text("why_response", response)
-        session.compile(view.sql, "_view")
         materialize(session)
+        rows.choose(catalog, view, session, trusted=trusted)
         (about,) = session.rows(
             "SELECT question_id, d.domain, q.text FROM questions AS q"
             " INNER JOIN question_domains AS d USING (question_id)"
@@ -108,13 +114,13 @@ def _find(session: Session, wanted: str) -> tuple[str | None, str]:
         "(SELECT response_id AS id, response_id, question_id FROM responses"
         " UNION ALL SELECT question_id, NULL, question_id FROM questions)"
     )
-    rows = session.rows(
+    found = session.rows(
         f"SELECT * FROM {ids} WHERE starts_with(id, {start}) ORDER BY id <> {start}, id LIMIT 4"
     )
-    if rows and wanted and (rows[0]["id"] == wanted or len(rows) == 1):
-        return rows[0]["response_id"], rows[0]["question_id"]
-    if rows:
-        several = ", ".join(row["id"] for row in rows[:3]) + (", …" if len(rows) > 3 else "")
+    if found and wanted and (found[0]["id"] == wanted or len(found) == 1):
+        return found[0]["response_id"], found[0]["question_id"]
+    if found:
+        several = ", ".join(row["id"] for row in found[:3]) + (", …" if len(found) > 3 else "")
         raise UsageError(f"several ids begin with {wanted!r}: {several}; write more of one")
     near = session.rows(
         f"SELECT max(id) FILTER (WHERE id < {start}) AS below,"

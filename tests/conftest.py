@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ import pytest
 import dasd_data
 from builders.run import to_table as table
 from dasd_data.catalog import Catalog
+from dasd_data.config import VARIABLES
 from dasd_data.keys import question_id
 from dasd_data.schema import TABLES
 from dasd_data.store import Writer
@@ -26,9 +29,27 @@ FILTERS = ("length", "structure", "completeness", "repetition", "cjk")
 @pytest.fixture(autouse=True)
 def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test starts in an empty folder, without the caller's DASD_* settings."""
-    for name in ("DASD_CATALOG", "DASD_THREADS", "DASD_MEMORY_LIMIT"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """command(*arguments, before="", **more): run `dasd-data` in a process of its own.
+
+    `before` is Python that runs first; `more` goes to subprocess.run.
+    """
+
+    def run(*arguments: Any, before: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
+        code = f"{before}\nfrom dasd_data.cli import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            **{"capture_output": True, "text": True, "timeout": 120, **more},
+            check=False,
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

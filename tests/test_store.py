@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,10 +13,11 @@ from deltalake import DeltaTable
 
 import dasd_data
 from builders.run import to_table as table
-from dasd_data import keys
+from dasd_data import keys, log
 from dasd_data.errors import ConflictError, DamagedFileError, UsageError
 from dasd_data.files import verify
 from dasd_data.schema import SNAPSHOTS, TABLES
+from dasd_data.snapshots import parse_at
 from dasd_data.store import Store, Writer
 
 
@@ -27,7 +30,7 @@ def questions(numbers, text="question"):
 
 def numbers(store):
     """Question numbers at the newest snapshot, sorted, repetitions kept."""
-    paths = store.files("questions", store.snapshot().versions["questions"])
+    paths = store.files("questions", store.snapshot().tables["questions"])
     rows = [r for p in paths for r in pq.read_table(p)["question_id"].to_pylist()]
     return sorted(int(r, 16) for r in rows)
 
@@ -180,26 +183,30 @@ def test_a_snapshot_never_shows_a_response_before_its_children(tmp_path):
     response = table("responses", [{"response_id": "a", "question_id": "q", "answer": "x"}])
     tokens = table("tokens", [{"response_id": "a", "scorer_id": "s", "token_bytes": [1]}])
     Writer(store, "test").append({"responses": response, "tokens": tokens})
-    assert seen == [{"tokens": 1}, {"tokens": 1, "responses": 1}]
+    assert seen == [
+        {"announced": 1},
+        {"announced": 1, "tokens": 1},
+        {"announced": 1, "tokens": 1, "responses": 1},
+    ]
 
 
-def test_a_commit_while_a_snapshot_is_recorded_is_seen_whole_or_not_at_all(tmp_path):
+def test_a_commit_while_a_snapshot_is_recorded_is_seen_whole_or_not_at_all(tmp_path, monkeypatch):
     """A snapshot could hold a response whose tokens came a moment too late for it."""
     store = Store.create(tmp_path)
     response = table("responses", [{"response_id": "a", "question_id": "q", "answer": "x"}])
     tokens = table("tokens", [{"response_id": "a", "scorer_id": "s", "token_bytes": [1]}])
-    read, intruded = store.delta, []
+    read, intruded = log.advance, []
 
-    def delta(name, version=None):
-        handle = read(name, version)
-        if name in {"responses", "tokens"} and not intruded:  # after the first of the two is read
-            intruded.append(name)
+    def advance(state, folder, to=None):
+        found = read(state, folder, to)
+        if folder.name in {"responses", "tokens"} and not intruded:  # the first of the two is read
+            intruded.append(folder.name)
             other = Writer(Store.open(tmp_path), "other")  # it has not come to its snapshot yet
             other.table("tokens").append(tokens)
             other.table("responses").append(response)
-        return handle
+        return found
 
-    store.delta = delta
+    monkeypatch.setattr(log, "advance", advance)
     versions = store.record("look").versions
     assert versions["tokens"] >= versions["responses"]
     assert (versions["tokens"], versions["responses"]) == (1, 0)
@@ -212,7 +219,7 @@ def test_old_snapshots_stay_readable_and_unknown_ones_are_refused(tmp_path):
     for n in range(3):
         writer.append({"questions": questions([n])})
     first = store.snapshot(2)
-    assert len(store.files("questions", first.versions["questions"])) == 1
+    assert len(store.files("questions", first.tables["questions"])) == 1
     with pytest.raises(UsageError, match="no snapshot 9: they run from 1 to 4"):
         store.snapshot(9)
 
@@ -243,7 +250,7 @@ def test_files_are_named_by_their_hash_and_sorted_by_key(tmp_path):
 
     store = Store.create(tmp_path)
     Writer(store, "test").append({"questions": questions([3, 1, 2])})
-    (path,) = store.files("questions", 1)
+    (path,) = store.files("questions", store.snapshot().tables["questions"])
     assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
     assert pq.read_table(path)["text"].to_pylist() == ["question 1", "question 2", "question 3"]
 
@@ -252,7 +259,7 @@ def test_a_damaged_or_missing_file_is_named(tmp_path):
     """DuckDB reads most flipped bits without an error."""
     store = Store.create(tmp_path)
     Writer(store, "test").append({"questions": questions([1])})
-    (path,) = store.files("questions", 1)
+    (path,) = store.files("questions", store.snapshot().tables["questions"])
     verified: dict[str, list[int]] = {}
     verify(path, verified)
     data = bytearray(path.read_bytes())
@@ -279,3 +286,176 @@ def test_a_folder_of_sql_is_refused_as_a_catalog(tmp_path):
         dasd_data.create(tmp_path / "catalog")
     with pytest.raises(UsageError, match="holds SQL files"):
         dasd_data.open(tmp_path / "catalog")
+
+
+def damage(path, old, new):
+    """Replace bytes in a file, as a flipped bit would."""
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new, 1))
+
+
+def test_a_flipped_bit_in_a_log_is_refused_where_delta_reads_on(tmp_path):
+    """delta-rs leaves out a file whose "add" became "bdd": a build would miss its rows."""
+    store = Store.create(tmp_path)
+    writer = Writer(store, "test")
+    for n in range(3):
+        writer.append({"questions": questions([n])})
+    damage(log.path(store.folder("questions"), 2), b'"add"', b'"bdd"')
+    assert len(DeltaTable(store.folder("questions")).file_uris()) == 2  # silently
+    with pytest.raises(DamagedFileError, match="table questions of .* is damaged"):
+        dasd_data.open(tmp_path).sql("FROM questions")
+    with pytest.raises(DamagedFileError, match="run `dasd-data verify`"):
+        Writer(Store.open(tmp_path), "test").append({"questions": questions([1])})
+    assert len(dasd_data.open(tmp_path, at=2).files["questions"]) == 1
+
+
+def test_a_damaged_log_is_not_blessed_by_the_next_snapshot(tmp_path):
+    """The record of what should be there would be taken from what is left."""
+    store = Store.create(tmp_path)
+    for n in range(2):
+        Writer(store, "test").append({"questions": questions([n])})
+    damage(log.path(store.folder("questions"), 1), b'"add"', b'"bdd"')
+    later = Store.open(tmp_path).record("look")
+    assert later.tables["questions"].files == 2
+    with pytest.raises(DamagedFileError):
+        store.files("questions", later.tables["questions"])
+
+
+def test_a_log_that_lost_its_last_entry_is_refused(tmp_path):
+    """The catalog would look like a younger one, and the last commits would be gone."""
+    store = Store.create(tmp_path)
+    Writer(store, "test").append({"questions": questions([1])})
+    log.path(store.folder("snapshots"), 2).unlink()
+    with pytest.raises(DamagedFileError, match="snapshot 2 was recorded, and the log .* ends at 1"):
+        dasd_data.open(tmp_path)
+
+
+def test_a_table_that_lost_its_last_entry_is_neither_read_nor_written(tmp_path):
+    """The next commit would take the lost one's place."""
+    store = Store.create(tmp_path)
+    for n in range(2):
+        Writer(store, "test").append({"questions": questions([n])})
+    log.path(store.folder("questions"), 2).unlink()
+    with pytest.raises(DamagedFileError):
+        dasd_data.open(tmp_path).sql("FROM questions")
+    with pytest.raises(DamagedFileError, match="other files at version 1"):
+        Writer(Store.open(tmp_path), "test").append({"questions": questions([3])})
+
+
+def test_a_damaged_row_of_snapshots_is_refused(tmp_path):
+    """What is checked against would itself be wrong."""
+    store = Store.create(tmp_path)
+    (path,) = store.folder("snapshots").glob("*.parquet")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=path.name):
+        dasd_data.open(tmp_path)
+
+
+def test_a_file_of_another_size_is_refused_on_opening(tmp_path):
+    """A torn copy of a catalog would fail in the middle of a query, or not at all."""
+    store = Store.create(tmp_path)
+    Writer(store, "test").append({"questions": questions([1])})
+    (path,) = store.folder("questions").glob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DamagedFileError, match=rf"{path.name} is damaged: it has .* bytes"):
+        dasd_data.open(tmp_path).sql("FROM questions")
+    path.unlink()
+    with pytest.raises(DamagedFileError, match=rf"{path.name} is missing"):
+        dasd_data.open(tmp_path).sql("FROM questions")
+
+
+def test_an_unchanged_mtime_does_not_hide_a_change(tmp_path):
+    """Whoever restores times (rsync, tar) would make a damaged file look checked."""
+    store = Store.create(tmp_path)
+    Writer(store, "test").append({"questions": questions([1])})
+    (path,) = store.folder("questions").glob("*.parquet")
+    verified: dict[str, list[int]] = {}
+    verify(path, verified)
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    with pytest.raises(DamagedFileError, match=path.name):
+        verify(path, verified)
+
+
+def test_delta_reads_a_long_log_from_a_checkpoint(tmp_path):
+    """Opening a catalog would take longer with every commit."""
+    store = Store.create(tmp_path)
+    for n in range(101):
+        store.record(f"number {n}")
+    checkpoints = list((store.folder("snapshots") / "_delta_log").glob("*.checkpoint.parquet"))
+    assert len(checkpoints) == 1
+    assert store.snapshot().what == "number 100"
+
+
+def test_snapshots_are_found_by_number_from_the_end_and_by_time(tmp_path):
+    """A published split could not be rebuilt from its own state."""
+    store = Store.create(tmp_path)
+    for n in range(3):
+        Writer(store, "test").append({"questions": questions([n])})
+    history = store.snapshots()
+    assert [s.snapshot_id for s in history] == [1, 2, 3, 4]
+    assert [s.tables["questions"].rows for s in history] == [0, 1, 2, 3]
+    assert store.snapshot(-1) == store.snapshot(3) == history[2]
+    assert store.snapshot(history[1].at) == history[1]
+    assert store.snapshot(history[2].at - timedelta(microseconds=1)) == history[1]
+    assert dasd_data.open(tmp_path, at=3).sql(
+        "SELECT max(snapshot_id) FROM snapshots"
+    ).fetchall() == [(3,)]
+    with pytest.raises(UsageError, match="no snapshot at or before 1999"):
+        store.snapshot(datetime(1999, 1, 1, tzinfo=UTC))
+    for unknown in (5, -4):
+        with pytest.raises(UsageError, match=f"no snapshot {unknown}: they run from 1 to 4"):
+            store.snapshot(unknown)
+
+
+def test_a_time_without_a_zone_is_utc_and_a_bad_one_is_explained():
+    """The same command would open another state on another machine."""
+    assert parse_at("7") == 7
+    assert parse_at("-2") == -2
+    assert parse_at("2026-05-31") == datetime(2026, 5, 31, tzinfo=UTC)
+    assert parse_at("2026-05-31T12:00+02:00") == datetime(2026, 5, 31, 10, tzinfo=UTC)
+    with pytest.raises(UsageError, match="'yesterday' is neither the number of a snapshot"):
+        parse_at("yesterday")
+
+
+def test_children_of_another_text_are_never_acknowledged(tmp_path):
+    """A corrected row would be taken with the sentences of the text before, left by a kill."""
+
+    class Killed(BaseException):
+        pass
+
+    def rows(answer, ends):
+        response = [{"response_id": "a", "question_id": "q", "answer": answer}]
+        sentences = [
+            {"response_id": "a", "segmenter": "s", "segmentation_id": answer, "byte_end": ends}
+        ]
+        return {
+            "responses": table("responses", response),
+            "sentences": table("sentences", sentences),
+        }
+
+    def kill(step):
+        if step == "responses: before write":
+            raise Killed
+
+    store = Store.create(tmp_path)
+    store.checkpoint = kill
+    with pytest.raises(Killed):
+        Writer(store, "test").append(rows("one two", [4, 7]))
+    store = Store.open(tmp_path)
+    other = rows("three", [5])
+    assert Writer(store, "test").pending(other["responses"]).tolist() == [True]
+    done = Writer(store, "test").append(other)
+    assert done["responses"].conflicts["answer"].to_pylist() == ["three"]
+    assert dasd_data.open(tmp_path).sql("FROM responses").fetchall() == []
+    assert Writer(store, "test").append(rows("one two", [4, 7]))["responses"].new == 1
+    joined = "SELECT answer, byte_end FROM responses JOIN sentences USING (response_id)"
+    assert dasd_data.open(tmp_path).sql(joined).fetchall() == [("one two", [4, 7])]

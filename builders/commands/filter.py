@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
 from dasd_data.cli.common import (
     Progress,
@@ -11,16 +12,35 @@ from dasd_data.cli.common import (
     note,
     print_json,
     print_table,
+    threads_option,
 )
+
+NAMES = (
+    "length", "structure", "completeness", "repetition", "cjk", "any_cjk", "frequent_ngram",
+    "compressible", "masked_run", "unbalanced", "refusal", "identity", "secrets", "several_boxed",
+)  # fmt: skip
+
+
+def _names(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    return [CompletionItem(name) for name in NAMES if name.startswith(incomplete)]
 
 
 @click.command("filter")
-@click.option("--only", multiple=True, metavar="NAME", help="Run this filter only. Repeatable.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=_names,
+    help="Run this filter only. Repeatable.",
+)
 @click.option(
     "--tokenizer",
     metavar="PATH_OR_ID",
     help="Student's tokenizer, for `length`; by default that of the scorer named student.",
 )
+@threads_option
 @catalog_option
 @json_option
 def command(

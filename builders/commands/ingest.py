@@ -7,14 +7,25 @@ from typing import Any
 
 import click
 
-from dasd_data.cli.common import Progress, catalog_option, count, json_option, note, print_json
+from dasd_data.cli import complete
+from dasd_data.cli.common import (
+    Progress,
+    catalog_option,
+    count,
+    json_option,
+    note,
+    print_json,
+    threads_option,
+)
 from dasd_data.parameters import DOMAINS
 
 KINDS = ("questions", "responses", "logprobs")
 
 
 @click.command("ingest")
-@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR…")
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="FILE|DIR…", shell_complete=complete.files
+)
 @click.option("--as", "as_kind", type=click.Choice(KINDS), help="What the rows are, if in doubt.")
 @click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Repeatable.")
 @click.option("--tokenizer", metavar="PATH_OR_ID", help="Tokenizer of token ids in the files.")
@@ -25,6 +36,7 @@ KINDS = ("questions", "responses", "logprobs")
 @click.option("--model", help="Model of responses that name none.")
 @click.option("--temperature", type=float, help="Temperature of responses that name none.")
 @click.option("--strict", is_flag=True, help="Stop at the first row that cannot be taken.")
+@threads_option
 @catalog_option
 @json_option
 def command(

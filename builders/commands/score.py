@@ -13,6 +13,7 @@ from dasd_data.cli.common import (
     json_option,
     note,
     print_json,
+    threads_option,
 )
 
 ENGINES = ("transformers",)
@@ -56,6 +57,7 @@ ENGINES = ("transformers",)
     help="Share to score a second time in other batches, to measure noise.",
 )
 @click.option("--dry-run", is_flag=True, help="Print tokens and hours, write nothing.")
+@threads_option
 @catalog_option
 @json_option
 def command(dry_run: bool, catalog: str | None, as_json: bool, **options: Any) -> None:

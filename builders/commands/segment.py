@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from dasd_data.cli.common import Progress, catalog_option, json_option, note, print_json
+from dasd_data.cli.common import (
+    Progress,
+    catalog_option,
+    json_option,
+    note,
+    print_json,
+    threads_option,
+)
 
 
 @click.command("segment")
@@ -16,6 +23,7 @@ from dasd_data.cli.common import Progress, catalog_option, json_option, note, pr
     help="Another one's sentences stand beside the usual, for the robustness card.",
 )
 @click.option("--questions", type=int, help="Only so many questions, the first in a seeded order.")
+@threads_option
 @catalog_option
 @json_option
 def command(segmenter: str, questions: int | None, catalog: str | None, as_json: bool) -> None:

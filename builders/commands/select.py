@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from builders.commands.ingest import pairs, report
+from dasd_data.cli import complete
 from dasd_data.cli.common import (
     Progress,
     count,
@@ -17,6 +18,7 @@ from dasd_data.cli.common import (
     print_json,
     print_sentences,
     settings_option,
+    threads_option,
 )
 from dasd_data.parameters import DOMAINS
 
@@ -32,7 +34,9 @@ RANKS = (
 
 
 @click.command("select")
-@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR…")
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="FILE|DIR…", shell_complete=complete.files
+)
 @click.option("--student", required=True, metavar="MODEL", help="Model that will be trained.")
 @click.option("--teacher", metavar="MODEL", help="Model to score with where log-probs are missing.")
 @click.option("--keep", default=1, show_default=True, help="Candidates kept per question.")
@@ -56,6 +60,7 @@ RANKS = (
 @click.option("--system", help="System prompt of every row, in scoring and in the output.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @settings_option
+@threads_option
 @json_option
 def command(paths: tuple[str, ...], out: Path, as_json: bool, **options: Any) -> None:
     """Keep the best candidates of each question: one prompt, several completions in.

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from tokenizers import Tokenizer
 
+from builders import hub
 from builders.filters.base import Candidate, Verdict, failed, version
 from builders.tokens.think import join_think
 from dasd_data.errors import ConfigError
@@ -108,9 +109,9 @@ def _tokenizer_file(name: str | None) -> Path:
 def _from_hub(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    try:
+    missing = ConfigError(
+        f"filter length: tokenizer = {name!r} is no local file, and the Hub has no tokenizer.json "
+        "of that name"
+    )
+    with hub.translated(f"filter length: tokenizer {name!r}", missing):
         return Path(hf_hub_download(name, "tokenizer.json"))
-    except Exception as error:  # network, authorization or a name that is not there
-        raise ConfigError(
-            f"filter length: tokenizer = {name!r} is no local file, and the Hub gave none: {error}"
-        ) from error

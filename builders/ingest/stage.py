@@ -22,9 +22,15 @@ from builders.segment.stage import segment_missing, token_tables
 from builders.tokens.table import TokenTable
 from dasd_data.catalog import Catalog
 from dasd_data.errors import DasdError, DataError, RowError
+from dasd_data.interrupts import held
+from dasd_data.store import Appended
 
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
 OTHER_CONTENT = "a row with the same key and other content is there already"
+OTHER_PENDING = (
+    "its key was announced with other content by a run that died or still goes on: let that run "
+    "end, or drop what it left with `dasd-data gc --pending`"
+)
 
 
 class Ingest:
@@ -42,26 +48,39 @@ class Ingest:
         context = replace(self.context, file=str(path), source="")
         shape: shapes.Shape | None = None
         for row in read.read(path, on_bytes=progress):
-            self.run.counts["rows"] += 1
-            place = (row.file, row.line)
-            try:
-                if row.value is None:
-                    raise RowError(row.error or "unreadable")
-                shape = shape or shapes.detect(row.value, context)
-                for record in shape.parse(row.value, context, row.line):
-                    self.batch.add(record, place)
-            except RowError as error:
-                self._refuse(place, reason(error), row.excerpt())
+            with held():  # a response is never without its tokens
+                shape = self._row(row, shape, context)
             if self.batch.size >= BATCH_BYTES or time.monotonic() >= self.deadline:
                 self.commit()
 
+    def _row(
+        self, row: read.RawRow, shape: shapes.Shape | None, context: shapes.Context
+    ) -> shapes.Shape | None:
+        """Add an input row to the batch; returns the shape of the file, once a row has told it."""
+        self.run.counts["rows"] += 1
+        place = (row.file, row.line)
+        try:
+            if row.value is None:
+                raise RowError(row.error or "unreadable")
+            shape = shape or shapes.detect(row.value, context)
+            for record in shape.parse(row.value, context, row.line):
+                self.batch.add(record, place)
+        except RowError as error:
+            self._refuse(place, reason(error), row.excerpt())
+        return shape
+
     def commit(self) -> None:
         """Commit the batch, with the sentences and sums of its responses."""
+        with held():
+            self._commit()
+
+    def _commit(self) -> None:
         tables = self.batch.tables()
         self._drop_conflicts(tables)
         for name, table in _derived(tables, self.run, self._table_of).items():
             tables[name] = table
         done = self.run.append(tables)
+        self._refuse_late(done)
         if "responses" in tables:
             self.seen.update(tables["responses"]["response_id"].to_pylist())
         for name in ("questions", "responses", "tokens"):
@@ -69,6 +88,21 @@ class Ingest:
                 self.run.counts[f"same {name}"] += done[name].same
                 self.run.counts[f"repeated {name}"] += done[name].repeated
         self._start()
+
+    def _refuse_late(self, done: Mapping[str, Appended]) -> None:
+        """Quarantine responses that another process announced with other content meanwhile."""
+        late = done["responses"].conflicts if "responses" in done else None
+        if late is None:
+            return
+        ids = set(late["response_id"].to_pylist())
+        refused = Batch(self.run.run_id, self.context.tokenizer)
+        for row, place in zip(
+            self.batch.rows["responses"], self.batch.places["responses"], strict=True
+        ):
+            if row["response_id"] in ids:
+                self.run.counts["refused"] += 1
+                refused.refuse(place, f"responses: {OTHER_PENDING}")
+        self.run.append(refused.tables())
 
     def _start(self) -> None:
         self.batch = Batch(self.run.run_id, self.context.tokenizer)
@@ -96,9 +130,14 @@ class Ingest:
             if name not in tables:
                 continue
             conflict = self.run.writer.conflicts(name, tables[name])
+            pending = np.zeros(len(conflict), bool)
+            if name == "responses":
+                pending = self.run.writer.pending(tables[name])
+                conflict |= pending
             for i in conflict.nonzero()[0].tolist():
                 if name != "tokens" or self.batch.owners[i] not in gone:
-                    self._refuse(self.batch.places[name][i], f"{name}: {OTHER_CONTENT}")
+                    why = OTHER_PENDING if pending[i] else OTHER_CONTENT
+                    self._refuse(self.batch.places[name][i], f"{name}: {why}")
                 if name == "responses":
                     gone.add(i)
             if name == "tokens":

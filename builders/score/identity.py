@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from builders import hub
 from builders.tokens.table import TokenTable
 from dasd_data.errors import DataError, UsageError
 
@@ -20,13 +21,13 @@ def model_folder(model: str | Path, revision: str | None = None) -> tuple[Path, 
 
     A local folder's revision is the hash of its weights and configuration; a repository's is its
     commit. Of a repository the top folder is downloaded, without any code, and `*.bin` weights
-    only where there are no safetensors. Raises UsageError if there is no such model.
+    only where there are no safetensors. Raises UsageError if there is no such model, RemoteError
+    if the Hub was not reached.
     """
     folder = Path(model)
     if folder.is_dir():
         return folder, folder.resolve().name, hash_files(folder, (*WEIGHTS, "config.json"))
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     def download(at: str | None, patterns: tuple[str, ...]) -> Path:
         found = snapshot_download(
@@ -34,15 +35,14 @@ def model_folder(model: str | Path, revision: str | None = None) -> tuple[Path, 
         )
         return Path(found)
 
-    try:
+    missing = UsageError(
+        f"no model at {str(model)!r}: neither a folder nor a repository that the Hub gives; give a "
+        "folder with config.json, or owner/name (HF_TOKEN opens private and gated ones)"
+    )
+    with hub.translated(f"model {str(model)!r}", missing):
         found = download(revision, (*SAFETENSORS, *TOKENIZER, *SMALL))
         if not any(found.glob("*.safetensors")):
             found = download(found.name, PICKLES)
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise UsageError(
-            f"no model at {str(model)!r}: neither a folder nor a repository that the Hub gives "
-            f"({error.__class__.__name__}); give a folder with config.json, or owner/name"
-        ) from error
     return found, str(model), found.name
 
 

@@ -42,8 +42,9 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
 
     Raises MissingExtraError, UsageError (no such model, no chat template).
     """
-    from builders.score.transformers_engine import TransformersScorer
+    from builders.score.transformers_engine import TransformersScorer, set_threads
 
+    set_threads(catalog.config.threads)
     engine = TransformersScorer(
         options.model,
         revision=options.revision,

@@ -244,6 +244,12 @@ def _probe_pack(vocab_size: int, max_context: int | None) -> Pack:
     ]
 
 
+def set_threads(threads: int | None) -> None:
+    """How many threads torch computes with; None: as it likes."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
 def _rope_types(config: Any) -> set[str]:
     """The kinds of rotary embedding that a configuration asks for, in all kinds of layer."""
     found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}

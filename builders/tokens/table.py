@@ -6,6 +6,7 @@ bytes: `TokenTable.load("folder").pieces(ids)`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
@@ -14,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from builders import hub
 from builders.tokens.vocab import Vocab, read_vocab
-from dasd_data.errors import MissingExtraError, RemoteError, RowError, UsageError
+from dasd_data.errors import RowError, UsageError
 
 REPLACEMENT = "\ufffd".encode()
 
@@ -125,35 +127,17 @@ def _find(path_or_id: str) -> Path:
 
 
 def _from_hub(repo: str) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            HFValidationError,
-            LocalEntryNotFoundError,
-            RemoteEntryNotFoundError,
-            RepositoryNotFoundError,
-        )
-    except ImportError as error:
-        raise MissingExtraError("huggingface_hub", "score") from error
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     missing = UsageError(
         f"no tokenizer at {repo!r}: it is no folder or file here, and no model with a "
         "tokenizer.json on the Hub"
     )
-    try:
-        return Path(hf_hub_download(repo, "tokenizer.json", local_files_only=True))
-    except HFValidationError as error:
-        raise missing from error
-    except LocalEntryNotFoundError:
-        pass
-    try:
+    with hub.translated(f"tokenizer {repo!r}", missing):
+        with contextlib.suppress(LocalEntryNotFoundError):
+            return Path(hf_hub_download(repo, "tokenizer.json", local_files_only=True))
         return Path(hf_hub_download(repo, "tokenizer.json"))
-    except (RepositoryNotFoundError, RemoteEntryNotFoundError) as error:
-        raise missing from error
-    except OSError as error:  # offline and not in the cache, or the Hub failed
-        raise RemoteError(
-            f"tokenizer {repo!r} is no local path, not in the Hub's local cache, and the Hub "
-            f"did not give it ({type(error).__name__}): give a folder with its tokenizer.json"
-        ) from error
 
 
 def decode(pieces: Sequence[bytes]) -> tuple[str, list[int]]:

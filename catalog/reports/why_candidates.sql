@@ -17,7 +17,7 @@ SELECT
     k.teacher_count,
     k.teacher_share,
     k.mean_difference,
-    c.response_id IN (SELECT response_id FROM _view) AS chosen
+    c.response_id IN (SELECT response_id FROM _chosen) AS chosen
 FROM conditions AS c
 INNER JOIN responses AS r USING (response_id)
 LEFT JOIN ranked AS k USING (response_id)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
-import os
-import signal
-import sys
 from importlib.metadata import entry_points
 
 import click
 
 from dasd_data import __version__
-from dasd_data.errors import DasdError, UnknownNameError
+from dasd_data.errors import UnknownNameError
+from dasd_data.main import COMPLETE, NAME, main
+
+__all__ = ["COMPLETE", "NAME", "cli", "main"]
 
 _COMMANDS = {
     "init": "dasd_data.cli.catalog:init",
@@ -22,8 +21,21 @@ _COMMANDS = {
     "views": "dasd_data.cli.query:views",
     "show": "dasd_data.cli.query:show",
     "status": "dasd_data.cli.catalog:status",
+    "doctor": "dasd_data.cli.doctor:doctor",
+    "completion": "dasd_data.cli.complete:completion",
+    "snapshots": "dasd_data.cli.maintain:snapshots",
+    "verify": "dasd_data.cli.maintain:verify",
+    "compact": "dasd_data.cli.maintain:compact",
+    "gc": "dasd_data.cli.maintain:gc",
 }
 _GROUP = "dasd_data.builders"
+_SECTIONS = {
+    "The shortest way": ("select",),
+    "Fill a catalog": ("init", "ingest", "segment", "filter", "score"),
+    "Ask it and build from it": ("build", "why", "sql", "views", "show", "status"),
+    "Look after it": ("verify", "snapshots", "compact", "gc"),
+    "This installation": ("doctor", "completion"),
+}
 
 
 class _Commands(click.Group):
@@ -49,6 +61,21 @@ class _Commands(click.Group):
             raise UnknownNameError("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by what they are for; those of third parties last."""
+        names = self.list_commands(ctx)
+        placed = {name for section in _SECTIONS.values() for name in section}
+        more = tuple(name for name in names if name not in placed)
+        for title, section in {**_SECTIONS, "More": more}.items():
+            rows = [
+                (name, command.get_short_help_str(limit=300))
+                for name in section
+                if name in names and (command := self.get_command(ctx, name))
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows, col_max=12)
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dasd-data")
@@ -58,32 +85,3 @@ def cli() -> None:
     The shortest way in: `dasd-data select candidates.jsonl --student MODEL --out train.jsonl`.
     Otherwise: init, ingest, score, filter, build.
     """
-
-
-def main() -> None:
-    """Run the command line. Exit codes: 0, 2 usage, 3 data, 4 conflict, 5 remote, 6 denied, 130."""
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        sys.exit(_say("interrupted: what was committed stays; run the same command to go on", 130))
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except DasdError as error:
-        sys.exit(_say(f"error: {error}", error.exit_code))
-    except BrokenPipeError:  # `dasd-data sql ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:  # a folder that cannot be written, a full disk
-        place = f"{error.filename}: " if error.filename else ""
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        hint = "; make room and run the same command again" if full else ""
-        sys.exit(_say(f"error: {place}{error.strerror or error}{hint}", 3 if full else 2))
-
-
-def _say(text: str, code: int) -> int:
-    click.echo(text, err=True)
-    return code

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from dasd_data.cli import complete
 from dasd_data.cli.common import (
     Progress,
+    at_option,
     catalog_option,
     count,
     json_option,
@@ -17,11 +19,18 @@ from dasd_data.cli.common import (
     print_json,
     printable,
     settings_option,
+    threads_option,
+    trusted_option,
 )
 
 
 @click.command()
-@click.option("--view", "view", required=True, help="Name of a view, or path of a .sql file.")
+@click.option(
+    "--view",
+    required=True,
+    shell_complete=complete.views,
+    help="Name of a view, or path of a .sql file.",
+)
 @settings_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write the split to.")
 @click.option("--dry-run", is_flag=True, help="Choose the rows, write nothing.")
@@ -33,7 +42,10 @@ from dasd_data.cli.common import (
     help="How the choice would move, in the card: on all questions, a sample, or not at all.",
 )
 @click.option("--explain", is_flag=True, help="Print the funnel and the SQL, build nothing.")
+@trusted_option
+@threads_option
 @catalog_option
+@at_option
 @json_option
 def build(
     view: str,
@@ -42,7 +54,9 @@ def build(
     dry_run: bool,
     robustness: str,
     explain: bool,
+    trusted: bool,
     catalog: str | None,
+    at: str | None,
     as_json: bool,
 ) -> None:
     """Materialize a view as a training split: Parquet shards, a card and a manifest.
@@ -53,7 +67,7 @@ def build(
     from dasd_data import build as builds
     from dasd_data import sqlfiles
 
-    found = dasd_data.open(catalog)
+    found = dasd_data.open(catalog, at=at)
     if sqlfiles.shadows(file := found.find_view(view)):
         note(f"{file.path} takes the place of the shipped view {view}")
     if explain:
@@ -67,6 +81,7 @@ def build(
             out=out,
             dry_run=dry_run,
             robustness=robustness,
+            trusted=trusted,
             progress=progress.update,
         )
     if as_json:
@@ -94,16 +109,22 @@ def _explain(catalog: Any, view: str, settings: dict[str, Any], as_json: bool) -
     if as_json:
         print_json(asdict(explained))
         return
-    parts = [
-        (p["domain"], p["temperature"]) for p in (explained.funnel or [{}])[0].get("parts") or []
-    ]
-    names = ["responses", "questions", *(f"{domain} {t}" for domain, t in parts)]
-    widths = [max(9, len(name)) for name in names]
-    rows = [[*names, "condition"]] if explained.funnel else []
-    for row in explained.funnel:
+    for line in _funnel_lines(explained.funnel):
+        click.echo(printable(f"-- {line}"))
+    click.echo(explained.sql, nl=False)
+
+
+def _funnel_lines(funnel: list[dict[str, Any]]) -> list[str]:
+    """The funnel with a column per domain and temperature, the conditions last."""
+    if not funnel:
+        return []
+    parts = [f"{p['domain']} {p['temperature']}" for p in funnel[0]["parts"] or []]
+    rows = [["responses", "questions", *parts, "condition"]]
+    for row in funnel:
         counts = [row["responses"], row["questions"], *(p["responses"] for p in row["parts"] or [])]
         rows.append([*(f"{count:,}" for count in counts), row["condition"]])
-    for *cells, condition in rows:
-        line = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        click.echo(printable(f"-- {line}  {condition}"))
-    click.echo(explained.sql, nl=False)
+    widths = [max(9, len(name)) for name in rows[0][:-1]]
+    return [
+        "  ".join([*(f"{c:>{w}}" for c, w in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    ]

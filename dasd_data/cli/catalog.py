@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from dasd_data.cli.common import catalog_option, json_option, note, print_json, print_table
+from dasd_data.cli.common import (
+    at_option,
+    catalog_option,
+    json_option,
+    note,
+    print_json,
+    print_table,
+)
+
+_SHORT = {"temperature": "T", "logprobs_mode": "mode"}  # headings that fit 80 columns
 
 
 @click.command()
@@ -22,12 +31,14 @@ def init(path: str | None) -> None:
 
 @click.command()
 @catalog_option
+@at_option
 @json_option
-def status(catalog: str | None, as_json: bool) -> None:
+def status(catalog: str | None, at: str | None, as_json: bool) -> None:
     """What the catalog holds: rows, scores, filters, runs and builds."""
     import dasd_data
+    from dasd_data.compact import MANY_FILES
 
-    report = _status(dasd_data.open(catalog))
+    report = _status(dasd_data.open(catalog, at=at))
     if as_json:
         print_json(report)
         return
@@ -36,7 +47,11 @@ def status(catalog: str | None, as_json: bool) -> None:
     for name in ("responses", "scorers", "filters", "runs", "builds"):
         if report[name]:
             click.echo()
-            print_table(report[name], title=name)
+            print_table(
+                [{_SHORT.get(k, k): v for k, v in r.items()} for r in report[name]], title=name
+            )
+    if many := [row["table"] for row in report["tables"] if row["files"] > MANY_FILES]:
+        note(f"many files: {', '.join(many)}; `dasd-data compact` makes them few")
 
 
 def _status(catalog: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +11,73 @@ from typing import Any
 
 import click
 
+from dasd_data.cli import complete
+from dasd_data.cli.tables import print_table, printable, visible_json
+
+__all__ = [
+    "Progress",
+    "catalog_option",
+    "count",
+    "duration",
+    "json_option",
+    "json_text",
+    "note",
+    "print_funnel",
+    "print_json",
+    "print_sentences",
+    "print_table",
+    "printable",
+    "settings_option",
+    "threads_option",
+    "trusted_option",
+    "visible_json",
+]
+
 _EVERY_S = 30.0  # one progress line per 30 s without a terminal
 
 catalog_option = click.option(
     "--catalog",
     metavar="PATH",
+    shell_complete=complete.folders,
     help="Catalog folder; else DASD_CATALOG, else the nearest dasd.toml, else ./dasd.catalog.",
 )
+at_option = click.option(
+    "--at",
+    metavar="SNAPSHOT",
+    shell_complete=complete.snapshots,
+    help="An older state: a number, -1 (the one before the newest), or a time; see `snapshots`.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+def _threads(ctx: click.Context, option: click.Parameter, value: int | None) -> None:
+    """The flag takes the place of the variables: libraries read theirs when they are loaded."""
+    if value is not None:
+        for name in ("DASD_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"):
+            os.environ[name] = str(value)
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    expose_value=False,
+    callback=_threads,
+    help="Threads; else DASD_THREADS, else `threads` in dasd.toml, else all cores.",
+)
+
+
+def _trusted(ctx: click.Context, option: click.Parameter, value: bool) -> bool:
+    if value:
+        note("--trusted: this SQL may read and write files, and runs without limits of time")
+    return value
+
+
+trusted_option = click.option(
+    "--trusted",
+    is_flag=True,
+    callback=_trusted,
+    help="The SQL is your own: run it unlocked, in this process; it may read and write files.",
+)
 
 
 def note(text: str) -> None:
@@ -28,48 +87,20 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """A JSON document on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+    import msgspec
+
+    click.echo(visible_json(msgspec.json.format(json_text(value), indent=1)))
 
 
-def printable(text: str) -> str:
-    """Text without control characters: model output must not steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+def json_text(value: Any) -> str:
+    """Strict JSON: NaN and infinities are null, times ISO 8601, bytes base64, the rest text."""
+    import msgspec
 
+    def other(value: Any) -> Any:
+        return value.item() if hasattr(value, "item") else str(value)
 
-def print_table(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[str] | None = None,
-    title: str | None = None,
-) -> None:
-    """A table on stdout; cells are plain text, never markup."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    names = list(columns or (rows[0] if rows else []))
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for name in names:
-        numeric = all(isinstance(r[name], int | float) or r[name] is None for r in rows)
-        table.add_column(Text(printable(name)), justify="right" if rows and numeric else "left")
-    for row in rows:
-        table.add_row(*(Text(_cell(row[name])) for name in names))
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width: let rows be as long as they are
-        wide = console.options.update(width=1_000_000)
-        console = Console(width=console.measure(table, options=wide).maximum + 8)
-    console.print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    return printable(str(value))
+    encoder = msgspec.json.Encoder(enc_hook=other, decimal_format="number")
+    return encoder.encode(value).decode()
 
 
 def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
@@ -98,7 +129,7 @@ class Progress:
     def __init__(
         self, label: str, total: float | None = None, unit: str = "rows", stream: Any = None
     ) -> None:
-        self.label, self.total, self.unit = label, total, unit
+        self.label, self.total, self.unit = printable(label), total, unit
         self.done = 0.0
         self._stream = stream or sys.stderr
         self._start = self._last = time.monotonic()
@@ -106,12 +137,12 @@ class Progress:
         self._task: Any = None
 
     def __enter__(self) -> Progress:
-        if self._stream.isatty():
+        if self._stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
             from rich import progress as bars
             from rich.console import Console
 
             self._bar = bars.Progress(
-                bars.TextColumn("{task.description}"),
+                bars.TextColumn("{task.description}", markup=False),
                 bars.BarColumn(),
                 bars.TextColumn("{task.fields[rate]}"),
                 bars.TimeRemainingColumn(),
@@ -172,6 +203,7 @@ def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="NAME=VALUE",
         callback=_settings,
+        shell_complete=complete.settings,
         help="Set a parameter of the view; budget.math=5 sets one domain. Repeatable.",
     )(function)
 

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from dasd_data.cli import complete
 from dasd_data.cli.common import (
+    at_option,
     catalog_option,
     json_option,
+    json_text,
     note,
     print_json,
     print_table,
+    printable,
     settings_option,
+    threads_option,
+    trusted_option,
+    visible_json,
 )
+from dasd_data.errors import DasdError
+
+if TYPE_CHECKING:
+    from dasd_data.sandbox import Rows
 
 _SHOWN_ROWS = 1_000
 
@@ -22,63 +35,130 @@ _SHOWN_ROWS = 1_000
 @click.command()
 @click.argument("query")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout.")
+@click.option("--verify", is_flag=True, help="First check the SHA-256 of the files it may read.")
+@trusted_option
 @settings_option
+@threads_option
 @catalog_option
+@at_option
 @json_option
 def sql(
-    query: str, as_csv: bool, settings: dict[str, Any], catalog: str | None, as_json: bool
+    query: str,
+    as_csv: bool,
+    verify: bool,
+    trusted: bool,
+    settings: dict[str, Any],
+    catalog: str | None,
+    at: str | None,
+    as_json: bool,
 ) -> None:
     """Run one reading statement: SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN.
 
-    `dasd-data views` lists what can be queried. QUERY may be - for standard input.
+    `dasd-data views` lists what can be queried. QUERY may be - for standard input. It runs in a
+    process of its own that reads the catalog and nothing else, within the limits of [sql] in
+    dasd.toml. That every file is there, with its size, is always checked; a flipped bit within one
+    only with --verify.
     """
     import dasd_data
-    from dasd_data.session import translated
+    from dasd_data import rows, sqlfiles
 
     text = sys.stdin.read() if query == "-" else query
-    relation = dasd_data.open(catalog).sql(text, **settings)
-    with translated(text):
+    found = dasd_data.open(catalog, at=at)
+    if verify:
+        found.verify_files(sqlfiles.reads(text))
+    variables = found.variables(None, settings)
+    with rows.of_sql(found, text, variables, trusted=trusted, patient=True) as result:
+        names = _distinct(result.schema.names)
         if as_csv:
-            import pyarrow.csv
-
-            pyarrow.csv.write_csv(_flat(relation.to_arrow_table()), sys.stdout.buffer)
+            _print_csv(names, result)
         elif as_json:
-            print_json(relation.to_arrow_table().to_pylist())
+            _print_json(names, result)
         else:
-            rows = relation.limit(_SHOWN_ROWS + 1).to_arrow_table()
-            print_table(rows.slice(0, _SHOWN_ROWS).to_pylist(), rows.column_names)
-            if len(rows) > _SHOWN_ROWS:
-                note(f"only the first {_SHOWN_ROWS:,} rows are shown: --json and --csv print all")
+            _print_table(names, result)
 
 
-def _flat(table: Any) -> Any:
+def _distinct(names: list[str]) -> list[str]:
+    """Names of columns, one that is there already with its place: a, a_2."""
+    found: list[str] = []
+    for place, name in enumerate(names, 1):
+        other = name if name not in found else f"{name}_{place}"
+        while other in found or (other != name and other in names):
+            other += "_"
+        found.append(other)
+    return found
+
+
+def _dictionaries(names: list[str], batch: Any) -> list[dict[str, Any]]:
+    return cast(
+        list[dict[str, Any]], batch.rename_columns(names).to_pylist(maps_as_pydicts="lossy")
+    )
+
+
+def _print_table(names: list[str], result: Rows) -> None:
+    shown: list[dict[str, Any]] = []
+    for batch in result.batches:
+        shown += _dictionaries(names, batch.slice(0, _SHOWN_ROWS + 1 - len(shown)))
+        if len(shown) > _SHOWN_ROWS:
+            break
+    print_table(shown[:_SHOWN_ROWS], names)
+    if len(shown) > _SHOWN_ROWS:
+        note(f"only the first {_SHOWN_ROWS:,} rows are shown: --json and --csv print all")
+
+
+def _print_json(names: list[str], result: Rows) -> None:
+    """An array, one row a line, as the rows come."""
+    before = "[\n"
+    for batch in result.batches:
+        for row in _dictionaries(names, batch):
+            click.echo(before + visible_json(json_text(row)), nl=False)
+            before = ",\n"
+    click.echo("[]" if before == "[\n" else "\n]")
+
+
+def _print_csv(names: list[str], result: Rows) -> None:
+    """As faithful as CSV can be; on a terminal, control characters are spelled out."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    visible = printable if sys.stdout.isatty() else str
+    writer = None
+    for batch in (result.schema.empty_table(), *result.batches):
+        table = _flat(pa.table(batch.columns, [visible(name) for name in names]), visible)
+        writer = writer or pyarrow.csv.CSVWriter(sys.stdout.buffer, table.schema)
+        writer.write(table)
+    if writer:
+        writer.close()
+
+
+def _flat(table: Any, visible: Callable[[str], str]) -> Any:
     """Lists and structs as JSON text: CSV has neither."""
-    import json
-
     import pyarrow as pa
 
     for i, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
-            texts = [None if v is None else json.dumps(v) for v in table[i].to_pylist()]
-            table = table.set_column(i, field.name, pa.array(texts, pa.string()))
+            values = table[i].to_pylist(maps_as_pydicts="lossy")
+            texts = [None if v is None else visible(json_text(v)) for v in values]
+        elif pa.types.is_string(field.type) and visible is printable:
+            texts = [None if v is None else printable(v) for v in table[i].to_pylist()]
+        else:
+            continue
+        table = table.set_column(i, field.name, pa.array(texts, pa.string()))
     return table
 
 
 @click.command()
 @catalog_option
+@at_option
 @json_option
-def views(catalog: str | None, as_json: bool) -> None:
+def views(catalog: str | None, at: str | None, as_json: bool) -> None:
     """List tables, base views and the views that define splits."""
     import dasd_data
     from dasd_data import sqlfiles
     from dasd_data.schema import SNAPSHOTS, TABLES
 
-    found = dasd_data.open(catalog)
+    found = dasd_data.open(catalog, at=at)
     rows = [
-        *(
-            {"kind": "split", "name": v.name, "about": v.description}
-            for v in found.views().values()
-        ),
+        *(_about(name, path) for name, path in sqlfiles.view_paths(found.path).items()),
         *({"kind": "view", "name": v.name, "about": v.description} for v in sqlfiles.base_views()),
         *(
             {"kind": "table", "name": t.name, "about": t.comment}
@@ -91,21 +171,33 @@ def views(catalog: str | None, as_json: bool) -> None:
         print_table(rows)
 
 
+def _about(name: str, path: Path) -> dict[str, str]:
+    """A row on a view; a file that cannot be read hides no other."""
+    from dasd_data import sqlfiles
+
+    try:
+        about = sqlfiles.load(path, name).description
+    except DasdError as error:
+        about = f"cannot be used: {error}"
+    return {"kind": "split", "name": name, "about": about}
+
+
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.relations)
 @catalog_option
+@at_option
 @json_option
-def show(name: str, catalog: str | None, as_json: bool) -> None:
+def show(name: str, catalog: str | None, at: str | None, as_json: bool) -> None:
     """Show a table's columns with their comments, or a view's columns, parameters and SQL."""
     import dasd_data
     from dasd_data import sqlfiles
 
-    found = dasd_data.open(catalog)
-    split = found.views().get(name)
+    found = dasd_data.open(catalog, at=at)
+    split = name in sqlfiles.view_paths(found.path)
     base = {view.name: view for view in sqlfiles.base_views()}
     view = found.find_view(name) if split or name.endswith(".sql") else base.get(name)
     report: dict[str, Any] = {"name": name}
-    if split is None or not view:
+    if not split or not view:
         report["columns"] = [
             {"column": column, "type": kind, "about": comment}
             for column, kind, comment in found.describe(name)
@@ -127,4 +219,4 @@ def show(name: str, catalog: str | None, as_json: bool) -> None:
             print_table(report[part], title=part)
             click.echo()
     if "sql" in report:
-        click.echo(report["sql"])
+        click.echo(printable(report["sql"]))

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dasd_data.cli import complete
 from dasd_data.cli.common import (
+    at_option,
     catalog_option,
     json_option,
     print_json,
     printable,
     settings_option,
+    trusted_option,
 )
 
 if TYPE_CHECKING:
@@ -22,17 +25,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("response_id")
-@click.option("--view", required=True, help="Name of a view, or path of a .sql file.")
+@click.option(
+    "--view",
+    required=True,
+    shell_complete=complete.views,
+    help="Name of a view, or path of a .sql file.",
+)
 @settings_option
-@click.option("--at", type=int, metavar="SNAPSHOT", help="Number of an earlier snapshot.")
+@trusted_option
 @catalog_option
+@at_option
 @json_option
 def why(
     response_id: str,
     view: str,
     settings: dict[str, Any],
-    at: int | None,
+    trusted: bool,
     catalog: str | None,
+    at: str | None,
     as_json: bool,
 ) -> None:
     """Say why a response is in a split, or is not: its filters, its rank, its place, its labels.
@@ -44,7 +54,9 @@ def why(
     import dasd_data
     from dasd_data import why as reasons
 
-    found = reasons.why(dasd_data.open(catalog, at=at), response_id, view, settings)
+    found = reasons.why(
+        dasd_data.open(catalog, at=at), response_id, view, settings, trusted=trusted
+    )
     if as_json:
         print_json(asdict(found))
     else:

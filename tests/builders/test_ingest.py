@@ -9,7 +9,9 @@ import pytest
 
 import dasd_data
 from builders.ingest.stage import ingest
+from dasd_data.catalog import Catalog
 from dasd_data.errors import DataError
+from dasd_data.gc import collect
 
 
 @pytest.fixture
@@ -79,6 +81,51 @@ def test_the_same_key_with_another_text_is_quarantined(catalog, jsonl, context):
     assert "same key and other content" in reason
     assert line == 1
     assert values(catalog, "SELECT count(*) FROM sentences") == [(1,)]
+
+
+def test_a_corrected_row_never_gets_the_children_of_the_text_before(catalog, jsonl, context):
+    """After a kill between two commits its sentences would be those of the other text."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(step):
+        if step == "responses: before write":
+            raise Killed
+
+    row = {"uuid": "k1", "prompt": "Q?", "completion": "One sentence. Two sentences."}
+    catalog.store.checkpoint = kill
+    with pytest.raises(Killed):
+        ingest(catalog, [str(jsonl([row]))], context())
+    catalog.store.checkpoint = lambda step: None
+    corrected = {**row, "completion": "Another text."}
+    counts = ingest(catalog, [str(jsonl([corrected]))], context())
+    assert (counts["responses"], counts["refused"]) == (0, 1)
+    ((reason,),) = values(catalog, "SELECT reason FROM quarantine")
+    assert "dasd-data gc --pending" in reason
+    collect(catalog.store, pending=True, safe_seconds=-60)
+    assert ingest(catalog, [str(jsonl([corrected]))], context())["responses"] == 1
+    joined = "SELECT answer, byte_end FROM responses JOIN sentences USING (response_id)"
+    assert values(catalog, joined) == [("Another text.", [13])]
+
+
+def test_a_row_that_another_process_announced_meanwhile_is_quarantined(catalog, jsonl, context):
+    """The text of one version of a row would be stored with the sentences of the other."""
+    uuid = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    row = {"uuid": uuid, "prompt": "Q?", "completion": "One sentence. Two sentences."}
+    intruded = []
+
+    def intrude(step):
+        if step == "announced: written" and not intruded:
+            intruded.append(step)
+            other = Catalog(catalog.config)
+            ingest(other, [str(jsonl([{**row, "completion": "Other."}], "other.jsonl"))], context())
+
+    catalog.store.checkpoint = intrude
+    counts = ingest(catalog, [str(jsonl([row]))], context())
+    assert (counts["responses"], counts["refused"]) == (0, 1)
+    joined = "SELECT answer, byte_end FROM responses JOIN sentences USING (response_id)"
+    assert values(catalog, joined) == [("Other.", [6])]
 
 
 def test_log_probs_may_come_before_or_after_their_text(

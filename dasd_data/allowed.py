@@ -1,0 +1,63 @@
+"""Which functions and system views SQL of others may name.
+
+DuckDB's own lock stops files, settings and extensions, but not everything: in 2.0.0
+`json_execute_serialized_sql` runs a statement outside the view that holds it, and so overwrites a
+file that may be read. Table functions are therefore allowed by name; what is new is refused until
+it was looked at. Scalar functions compute, but for the few below.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from dasd_data.errors import DeniedError, UsageError
+
+TABLE_FUNCTIONS = frozenset({
+    "duckdb_columns", "duckdb_functions", "duckdb_keywords", "duckdb_tables", "duckdb_types",
+    "duckdb_variables", "generate_series", "histogram", "histogram_values", "icu_calendar_names",
+    "json_each", "json_tree", "pg_timezone_names", "pragma_table_info", "pragma_version", "range",
+    "repeat", "repeat_row", "unnest",
+})  # fmt: skip
+# They wait, log, keep state, run other statements or tell paths of this machine.
+REFUSED_FUNCTIONS = frozenset({
+    "current_setting", "currval", "json_serialize_plan", "nextval", "pg_sleep", "setseed",
+    "setval", "sleep_ms", "write_log",
+})  # fmt: skip
+# Their SQL texts hold the paths of the catalog's files.
+REFUSED_TABLES = frozenset({
+    "duckdb_views", "pg_settings", "pg_views", "sqlite_master", "sqlite_schema",
+    "sqlite_temp_master", "sqlite_temp_schema",
+})  # fmt: skip
+
+# What the parser, and not a search in the text, finds named in a SELECT.
+_NAMES = """\
+SELECT
+    tree ->> '$.error_message',
+    json_extract_string(tree, '$..function.function_name'),
+    json_extract_string(tree, '$..function_name'),
+    json_extract_string(tree, '$..table_name'),
+    json_extract_string(tree, '$..schema_name')
+FROM (SELECT json_serialize_sql(?::VARCHAR) AS tree)
+"""
+
+
+def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Check the names in one SELECT. Raises DeniedError naming what is refused."""
+    if "\0" in sql:  # the parser would stop there
+        raise UsageError("a NUL character cannot be part of SQL")
+    row = connection.execute(_NAMES, [sql]).fetchone()
+    assert row is not None
+    problem, table_functions, functions, tables, schemas = row
+    if problem:
+        raise DeniedError(f"this SQL cannot be checked, and so not run: {problem}")
+    views = {"views"} if "information_schema" in map(str.lower, schemas) else set()
+    refused = sorted(
+        {f"{name}()" for name in map(str.lower, table_functions) if name not in TABLE_FUNCTIONS}
+        | {f"{name}()" for name in map(str.lower, functions) if name in REFUSED_FUNCTIONS}
+        | {name for name in map(str.lower, tables) if name in REFUSED_TABLES | views}
+    )
+    if refused:
+        raise DeniedError(
+            f"{', '.join(refused)} may not be used here: SQL reads the catalog's tables and views; "
+            "for SQL of your own, pass --trusted"
+        )

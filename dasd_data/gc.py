@@ -1,0 +1,186 @@
+"""`gc`: removes what nothing needs any more, and, when asked, old snapshots and pending rows.
+
+What is needed: the files of the newest version of each table, of every snapshot that is not
+expired, and of the snapshots that recorded builds were made from. Everything else that this
+project wrote goes once it is SAFE_SECONDS old (what is younger may be about to be committed):
+files that no commit names, those compacted away or dropped since, temporary files and folders.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dasd_data import files, log
+from dasd_data.errors import ConflictError
+from dasd_data.log import File
+from dasd_data.schema import SNAPSHOTS, TABLES
+from dasd_data.snapshots import Snapshot, versions
+from dasd_data.store import Store, Writer
+
+SAFE_SECONDS = 3600.0
+_ATTEMPTS = 100
+CHILDREN = ("tokens", "sentences", "sentence_scores", "announced")  # `announced` goes last
+
+
+@dataclass
+class Garbage:
+    """What was removed, or would be: (kind, number, bytes) by kind; `paths` names files."""
+
+    number: dict[str, int] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+    paths: list[Path] = field(default_factory=list)
+    snapshots: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return asdict(self)
+
+    def add(self, kind: str, path: Path, size: int) -> None:
+        """Count a file or folder."""
+        self.number[kind] = self.number.get(kind, 0) + 1
+        self.bytes[kind] = self.bytes.get(kind, 0) + size
+        self.paths.append(path)
+
+
+def collect(
+    store: Store,
+    *,
+    expire_before: Snapshot | None = None,
+    pending: bool = False,
+    dry_run: bool = False,
+    safe_seconds: float = SAFE_SECONDS,
+) -> Garbage:
+    """Remove garbage; with `dry_run` nothing changes, and the result is what would go.
+
+    `expire_before` expires the snapshots before it, but for those of recorded builds. `pending`
+    drops the children of responses that were announced `safe_seconds` ago or earlier and never
+    came: run it while nothing ingests. Raises DamagedFileError where the logs are damaged: what is
+    needed cannot be known then.
+    """
+    garbage = Garbage()
+    if pending:
+        _drop_pending(store, garbage, dry_run, time.time() - safe_seconds)
+    newest = store.snapshot()
+    oldest = newest.oldest
+    if expire_before and expire_before.snapshot_id > oldest:
+        before = {s.snapshot_id for s in store.kept()}
+        oldest = expire_before.snapshot_id
+        kept = {n for n in before if n >= oldest} | store.built(newest)
+        garbage.snapshots = len(before - kept)
+        if not dry_run:
+            # First the record, then the files: a kill in between leaves files, not holes.
+            store.record("gc", expire_before=oldest)
+    kept_snapshots = store.kept(oldest=oldest)
+    young = time.time() - safe_seconds
+    for name in (*TABLES, SNAPSHOTS.name):
+        for kind, path in _unneeded(store, name, versions(name, kept_snapshots), young):
+            garbage.add(kind, path, path.stat().st_size)
+    for kind, path in _leftovers(store.path, young):
+        garbage.add(kind, path, _size(path))
+    if not dry_run:
+        for path in garbage.paths:
+            store.checkpoint(f"gc: remove {path.name}")
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return garbage
+
+
+def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterator[tuple[str, Path]]:
+    """Data files of a table that none of these versions needs, nor any newer one."""
+    folder = store.folder(name)
+    found = sorted(folder.glob("*.parquet"))  # before the log: what it names later is younger
+    history = log.replay(folder)
+    store.newest(name)  # the log is what was recorded, or this raises
+    since = max(kept, default=0)
+    needed = history.needed([*kept, *range(since, history.newest + 1)])
+    ever = {file.name for file, _, _ in history.lives}
+    for path in found:
+        unneeded = log.is_name(path.name) and path.name not in needed
+        if unneeded and path.stat().st_mtime < young:
+            yield "replaced" if path.name in ever else "never committed", path
+
+
+def _leftovers(root: Path, young: float) -> Iterator[tuple[str, Path]]:
+    """Temporary files, and folders of builds that were being written or replaced."""
+    places = [*root.glob("*.tmp"), *root.glob("tables/*.tmp"), *root.glob("tables/*/*.tmp")]
+    places += root.glob("builds/*/.*.tmp")
+    places += root.glob("builds/*/.*.old")
+    for path in sorted(places):
+        if path.stat().st_mtime < young:
+            yield "temporary", path
+
+
+def _size(path: Path) -> int:
+    paths = path.rglob("*") if path.is_dir() else [path]
+    return sum(p.stat().st_size for p in paths if p.is_file())
+
+
+def _drop_pending(store: Store, garbage: Garbage, dry_run: bool, young: float) -> None:
+    """Drop what was announced before `young`, and its children, unless the response came."""
+    announced = _ids(store, "announced", young)
+    dead = announced.filter(pc.invert(pc.is_in(announced, _ids(store, "responses"))))
+    if not len(dead):
+        return
+    dropped: dict[str, pa.Table] = {}
+    for name in CHILDREN:
+        dropped[name] = _drop(store, name, dead, dry_run)
+        garbage.rows[name] = len(dropped[name])
+    if dry_run:
+        return
+    # A response that came while its children went gets them back.
+    came = pc.is_in(dead, _ids(store, "responses"))
+    if pc.any(came).as_py():
+        back = dead.filter(came)
+        writer = Writer(store, "gc")
+        for name, rows in dropped.items():
+            mine = rows.filter(pc.is_in(rows["response_id"], back))
+            writer.append({name: mine.drop_columns(["content_hash"])})
+    store.record("gc --pending")
+
+
+def _ids(store: Store, name: str, young: float | None = None) -> pa.ChunkedArray:
+    """The response_ids of a table's newest version, of files that are old enough."""
+    _, _, found = store.newest(name)
+    paths = [store.folder(name) / file.name for file in found]
+    if young is not None:
+        paths = [path for path in paths if path.stat().st_mtime < young]
+    tables = [pq.read_table(path, columns=["response_id"]) for path in paths]
+    return pa.chunked_array([c for t in tables for c in t["response_id"].chunks], pa.string())
+
+
+def _drop(store: Store, name: str, dead: pa.ChunkedArray, dry_run: bool) -> pa.Table:
+    """Rewrite the files of a table that hold rows of these responses; returns those rows."""
+    spec, folder = TABLES[name], store.folder(name)
+    gone = [spec.schema.empty_table()]
+    _, _, found = store.newest(name)
+    for file in found:
+        ids = pq.read_table(folder / file.name, columns=["response_id"])["response_id"]
+        if not pc.any(pc.is_in(ids, dead)).as_py():
+            continue
+        data = pa.BufferReader(files.read_checked(folder / file.name))
+        rows = pq.read_table(data, schema=spec.schema)
+        out = pc.is_in(rows["response_id"], dead)
+        gone.append(rows.filter(out))
+        if not dry_run:
+            _replace(store, name, file, rows.filter(pc.invert(out)))
+    return pa.concat_tables(gone)
+
+
+def _replace(store: Store, name: str, file: File, rows: pa.Table) -> None:
+    for _ in range(_ATTEMPTS):
+        handle, _, found = store.newest(name)
+        if file not in found:
+            raise ConflictError(f"another process rewrites {name}: let it end, then try again")
+        left = rows if len(rows) else None
+        if store.commit(handle, TABLES[name], left, "gc", removed=[file], drops_rows=True):
+            return
+    raise ConflictError(f"{_ATTEMPTS} other commits to {name} came first: stop other writers")

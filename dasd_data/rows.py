@@ -1,0 +1,73 @@
+"""Rows of SQL that others wrote, and of views, whoever wrote them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dasd_data import sandbox
+from dasd_data.errors import ContractError
+from dasd_data.parameters import Variables
+from dasd_data.sandbox import Rows
+from dasd_data.session import Session
+from dasd_data.sqlfiles import SqlFile
+
+if TYPE_CHECKING:
+    from dasd_data.catalog import Catalog
+
+
+@contextlib.contextmanager
+def of_sql(
+    catalog: Catalog,
+    sql: str,
+    variables: Variables,
+    *,
+    trusted: bool = False,
+    patient: bool = False,
+) -> Iterator[Rows]:
+    """The rows of one statement: from a child process, or, `trusted`, unlocked in this one.
+
+    For `patient` and errors see `sandbox.rows`. They are read once, within the context.
+    """
+    if not trusted:
+        with sandbox.rows(
+            sql,
+            catalog.files,
+            variables,
+            limits=sandbox.limits(catalog.config.sql),
+            threads=catalog.config.threads,
+            patient=patient,
+        ) as rows:
+            yield rows
+        return
+    session = Session(
+        catalog.files, threads=catalog.config.threads, limits=catalog.config.sql, trusted=True
+    )
+    try:
+        session.use(variables)
+        session.create_base_views()
+        with session.translated():
+            reader = session.stream(sql)
+            yield Rows(reader.schema, iter(reader))
+    finally:
+        session.close()
+
+
+def choose(catalog: Catalog, view: SqlFile, session: Session, *, trusted: bool = False) -> None:
+    """Put a view's rows into the table `_chosen` of a session that has its variables.
+
+    A shipped view runs in the session itself; any other in a child process, or, `trusted`,
+    unlocked. Raises LimitError, DeniedError, UsageError; ContractError for two columns of one name.
+    """
+    if view.shipped:
+        session.compile(view.sql, "_view")
+        with session.timed():
+            session.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
+        return
+    with of_sql(catalog, view.sql, session.variables, trusted=trusted) as rows:
+        names = [name.lower() for name in rows.schema.names]  # as SQL compares them
+        for name in names:
+            if names.count(name) > 1:
+                raise ContractError(f"view {view.name} has two columns named {name!r}: rename one")
+        session.load("_chosen", rows.schema, rows.batches)

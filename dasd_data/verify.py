@@ -1,0 +1,272 @@
+"""`verify`: everything that is on disk, held against what was recorded; findings name the place.
+
+Three layers. Logs: every entry parses, chains to the digest that each snapshot recorded, and adds
+up to what delta-rs lists. Files: those that the snapshots need are there with their SHA-256, and
+no others. Rows, of the newest snapshot or of the one asked for: the queries of `catalog/checks/`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from dasd_data import files, log, sqlfiles
+from dasd_data.errors import DamagedFileError, DataError
+from dasd_data.log import State
+from dasd_data.schema import SNAPSHOTS, TABLES
+from dasd_data.session import Session
+from dasd_data.snapshots import Snapshot, versions
+from dasd_data.store import Store
+from dasd_data.tables import listed
+
+YOUNG_SECONDS = 3600.0  # a file that is in no log may be one that is just being committed
+SHOWN = 20  # rows that a check of rows names
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong: in which table, in which file, at which row, and what."""
+
+    table: str
+    problem: str
+    file: str = ""
+    row: str = ""
+
+
+@dataclass
+class Report:
+    """What `verify` found. `notes` are no damage; `checked` counts what was looked at."""
+
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    checked: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+    def json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {"sound": self.sound, **asdict(self)}
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count what was looked at."""
+        self.checked[what] = self.checked.get(what, 0) + number
+
+
+def verify(
+    store: Store,
+    at: Snapshot | None = None,
+    *,
+    quick: bool = False,
+    session: Callable[[dict[str, list[Path]]], Session] = Session,
+    progress: Callable[[int], None] = lambda n_bytes: None,
+) -> Report:
+    """Check a catalog. `at` is the snapshot whose rows are checked, by default the newest.
+
+    `quick` trusts files that did not change since they were last checked, and leaves rows and
+    the footers of files alone. `progress` is told the bytes read. Damage is reported, not raised.
+    """
+    report = Report()
+    try:
+        recorded = store.snapshots()
+        newest = store.snapshot()
+    except DataError as error:
+        report.findings.append(Finding(SNAPSHOTS.name, str(error)))
+        recorded, newest = [], None
+    if newest:
+        _snapshots(report, store, recorded, newest)
+    kept = store.kept(recorded) if newest else []
+    with files.Verified(store.path / "verified.json") as cache:
+        known = cache if quick else {}
+        for name in (*TABLES, SNAPSHOTS.name):
+            _table(report, store, name, recorded, kept, known, quick, progress)
+        if not quick:  # what failed is trusted no more
+            cache.clear()
+            cache.update(known)
+    if not quick and report.sound and newest:
+        _rows(report, store, at or newest, session)
+    return report
+
+
+def _snapshots(report: Report, store: Store, recorded: list[Snapshot], newest: Snapshot) -> None:
+    """Snapshots are numbered 1, 2, 3, ... and name versions that exist."""
+    numbers = [s.snapshot_id for s in recorded]
+    if numbers != list(range(1, newest.snapshot_id + 1)):
+        gone = sorted(set(range(1, newest.snapshot_id + 1)) - set(numbers))
+        report.findings.append(
+            Finding(SNAPSHOTS.name, f"snapshots are not contiguous: missing or repeated {gone[:5]}")
+        )
+    report.count("snapshots", len(recorded))
+    last = {name: len(list((store.folder(name) / "_delta_log").glob("*.json"))) for name in TABLES}
+    for name, state in newest.tables.items():
+        if name in last and state.version >= last[name]:
+            problem = (
+                f"snapshot {newest.snapshot_id} names version {state.version}, and the log ends at "
+                f"{last[name] - 1}"
+            )
+            report.findings.append(Finding(name, problem))
+
+
+def _table(
+    report: Report,
+    store: Store,
+    name: str,
+    recorded: list[Snapshot],
+    kept: list[Snapshot],
+    known: dict[str, list[int]],
+    quick: bool,
+    progress: Callable[[int], None],
+) -> None:
+    """One table: its log, and the files that the snapshots need."""
+    folder = store.folder(name)
+    try:
+        history = log.replay(folder)
+        if not history.entries:
+            raise DamagedFileError(f"{folder} has no log")
+    except DamagedFileError as error:
+        report.findings.append(Finding(name, str(error)))
+        return
+    report.count("log entries", len(history.entries))
+    report.findings += _log(store, name, history, recorded)
+    needed = history.needed([history.newest, *versions(name, kept)])
+    for file in needed.values():
+        report.count("files")
+        report.count("bytes", file.size)
+        progress(file.size)
+        report.findings += _file(folder, name, file, known, quick)
+    ever = {file.name for file, _, _ in history.lives}
+    for path in sorted(folder.iterdir()):
+        if path.name in needed or path.name == "_delta_log":
+            continue
+        if path.name in ever:
+            continue  # compacted away, or expired: `gc` removes it
+        young = time.time() - path.stat().st_mtime < YOUNG_SECONDS
+        ours = path.suffix == ".tmp" or log.is_name(path.name)
+        if ours:
+            when = "being written" if young else "left by a process that died: `gc` removes it"
+            report.notes.append(f"{path} is in no commit ({when})")
+        else:
+            report.findings.append(Finding(name, "a foreign file", str(path)))
+
+
+def _log(
+    store: Store, name: str, history: log.History, recorded: list[Snapshot]
+) -> Iterator[Finding]:
+    """The log against what the snapshots recorded, and against what delta-rs makes of it."""
+    folder = store.folder(name)
+    states = {-1: State()}
+    for entry in history.entries:
+        states[entry.version] = states[entry.version - 1].then(entry)
+    newest = history.newest
+    seen = {newest}
+    for snapshot in recorded:
+        if (then := snapshot.tables.get(name)) is None:
+            continue
+        seen.add(then.version)
+        if states.get(then.version) != then:
+            yield Finding(
+                name,
+                f"the log up to version {then.version} is not what snapshot "
+                f"{snapshot.snapshot_id} recorded: an entry was changed or lost",
+                str(folder / "_delta_log"),
+            )
+            return
+    checkpoints = [int(p.name[:20]) for p in (folder / "_delta_log").glob("*.checkpoint.parquet")]
+    wanted = {newest, max(min(seen), 0), *(v for v in checkpoints if v <= newest)}
+    for version in sorted(wanted):  # delta-rs starts from the last checkpoint at or before each
+        mine = sorted(history.needed([version]).values(), key=lambda f: f.name)
+        try:
+            theirs = sorted(listed(store.delta(name, version)), key=lambda f: f.name)
+        except DamagedFileError as error:
+            yield Finding(name, str(error), str(folder / "_delta_log"))
+            continue
+        if [(f.name, f.size, f.rows) for f in mine] != [(f.name, f.size, f.rows) for f in theirs]:
+            yield Finding(
+                name,
+                f"delta-rs lists other files at version {version} than the log's entries give: "
+                "a checkpoint is damaged; the entries are all there, so it can be removed",
+                str(folder / "_delta_log"),
+            )
+
+
+def _file(
+    folder: Path, name: str, file: log.File, known: dict[str, list[int]], quick: bool
+) -> Iterator[Finding]:
+    path = folder / file.name
+    try:
+        files.check_size(path, file.size)
+        files.verify(path, known)
+    except DamagedFileError as error:
+        yield Finding(name, str(error).split(";")[0], str(path))
+        return
+    if not quick:
+        rows = pq.read_metadata(path).num_rows
+        if rows != file.rows:
+            yield Finding(name, f"has {rows} rows, and its log entry says {file.rows}", str(path))
+
+
+def _rows(
+    report: Report,
+    store: Store,
+    snapshot: Snapshot,
+    session: Callable[[dict[str, list[Path]]], Session],
+) -> None:
+    """Run the checks of rows, and count what waits for its response."""
+    paths = {name: store.files(name, state) for name, state in snapshot.tables.items()}
+    connection = session(paths)
+    try:
+        for check in sqlfiles.checks():
+            report.count("checks of rows")
+            report.findings += _check(connection, check.sql)
+        for row in connection.rows(sqlfiles.report("pending")):
+            if row["n"]:
+                report.notes.append(
+                    f"{row['n']:,} rows of {row['relation']} wait for their response: it was being "
+                    "written, or is to come; `gc --pending` drops what a process that died left"
+                )
+        for row in connection.rows("SELECT build_id, path, shards FROM builds ORDER BY built_at"):
+            _build(report, row)
+    finally:
+        connection.close()
+
+
+def _check(connection: Session, sql: str) -> Iterator[Finding]:
+    found = connection.rows(f"SELECT *, count(*) OVER () AS n FROM ({sql}) LIMIT {SHOWN}")
+    yield from (Finding(row["relation"], row["problem"], row=row["key"]) for row in found)
+    if found and (more := found[0]["n"] - len(found)):
+        yield Finding(found[0]["relation"], f"{more:,} more rows with problems like these")
+
+
+def _build(report: Report, row: dict[str, Any]) -> None:
+    """A recorded build's shards, if the folder still holds that build."""
+    folder = Path(row["path"])
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        same = manifest["build_id"] == row["build_id"]
+        names = {shard["sha256"]: shard["path"] for shard in manifest["shards"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        if folder.exists():
+            problem = f"build {row['build_id']} has no manifest that can be read"
+            report.findings.append(Finding("builds", problem, str(folder / "manifest.json")))
+        else:
+            report.notes.append(f"build {row['build_id']} is gone from {folder}")
+        return
+    if not same:  # another build took its place
+        return
+    report.count("builds")
+    for digest in json.loads(row["shards"]):
+        path = folder / names.get(digest, "?")
+        if digest not in names or not path.is_file():
+            problem = f"build {row['build_id']}: shard {digest[:12]} is missing"
+            report.findings.append(Finding("builds", problem, str(path)))
+        elif files.flush_and_hash(path) != digest:
+            problem = f"build {row['build_id']}: a shard is damaged"
+            report.findings.append(Finding("builds", problem, str(path)))

@@ -1,0 +1,207 @@
+"""`gc`: what goes, and what must stay."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+import dasd_data
+from builders.run import to_table as table
+from dasd_data.build import build
+from dasd_data.compact import compact
+from dasd_data.errors import DamagedFileError, UsageError
+from dasd_data.gc import collect
+from dasd_data.store import Store, Writer
+from dasd_data.verify import verify
+
+SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
+
+
+def questions(numbers):
+    """Rows of `questions` numbered so."""
+    return table("questions", [{"question_id": f"{n:032x}", "text": f"{n}"} for n in numbers])
+
+
+def filled(path, commits=4):
+    """A store with a question in each of some commits: snapshots 2, 3, ..."""
+    store = Store.create(path)
+    writer = Writer(store, "test")
+    for n in range(commits):
+        writer.append({"questions": questions([n])})
+    return store
+
+
+def everything(path):
+    """All files below a folder, with their content."""
+    return {p: p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+def aged(path, seconds=7200):
+    """Make a file look so old."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+    return path
+
+
+def count(path, at=None):
+    """Number of questions at a snapshot."""
+    return dasd_data.open(path, at=at).sql("SELECT count(*) FROM questions").fetchall()[0][0]
+
+
+def test_a_catalog_in_use_loses_nothing(tmp_path):
+    """Rows would be gone."""
+    store = filled(tmp_path)
+    before = everything(tmp_path)
+    assert collect(store, safe_seconds=-60).paths == []
+    assert everything(tmp_path) == before
+
+
+def test_old_files_of_dead_processes_go_and_young_ones_stay(tmp_path):
+    """A full disk would stay full, or a batch that is just being committed would be lost."""
+    store = filled(tmp_path)
+    folder = store.folder("questions")
+    orphan, young = folder / f"{'a' * 64}.parquet", folder / f"{'b' * 64}.parquet"
+    build_folder = tmp_path / "builds" / "v" / ".0123.abcd.tmp"
+    build_folder.mkdir(parents=True)
+    old = [orphan, folder / "x.tmp", tmp_path / "verified.1.tmp", build_folder / "data"]
+    for path in (*old, young, folder / "notes.txt"):
+        path.write_bytes(b"12345")
+    for path in (*old, build_folder, folder / "notes.txt"):
+        aged(path)
+    found = collect(store, dry_run=True)
+    assert found.number == {"never committed": 1, "temporary": 3}
+    assert found.bytes == {"never committed": 5, "temporary": 15}
+    assert orphan.exists()
+    assert collect(store) == found
+    assert not any(path.exists() for path in (*old, build_folder))
+    assert young.exists()
+    assert (folder / "notes.txt").exists()
+
+
+def test_expired_snapshots_are_refused_and_their_files_go(tmp_path):
+    """Space that old states take could not be had back, or a state would be half there."""
+    store = filled(tmp_path)
+    compact(store)  # snapshot 6; the four small files are needed by 2 to 5
+    before = everything(tmp_path)
+    dry = collect(store, expire_before=store.snapshot(6), dry_run=True, safe_seconds=-60)
+    assert everything(tmp_path) == before
+    done = collect(store, expire_before=store.snapshot(6), safe_seconds=-60)
+    assert (done.snapshots, done.number) == (5, {"replaced": 4})
+    assert (dry.snapshots, dry.number) == (done.snapshots, done.number)
+    with pytest.raises(UsageError, match=r"snapshot 3 was expired by gc on 20.*: they run from 6"):
+        dasd_data.open(tmp_path, at=3)
+    assert count(tmp_path) == count(tmp_path, at=6) == 4
+    assert verify(store).findings == []
+    assert [s.snapshot_id for s in store.kept()] == [6, 7]
+    Writer(store, "test").append({"questions": questions([9])})
+    with pytest.raises(UsageError, match="expired"):
+        store.snapshot(3)
+
+
+def test_the_snapshot_of_a_build_is_kept(made, add, response):
+    """A published split could not be built again from its own state."""
+    catalog = made(response("a", question="one", scores=SCORES, byte_end=[6, 13], section=[0, 1]))
+    build(catalog, "low_t_rs")
+    built = catalog.snapshot.snapshot_id
+    for name in "bc":
+        add(
+            catalog,
+            response(name, question=f"q {name}", scores=SCORES, byte_end=[6, 13], section=[0, 1]),
+        )
+    store = catalog.store
+    compact(store)
+    collect(store, expire_before=store.snapshot(), safe_seconds=-60)
+    again = build(dasd_data.open(catalog.path, at=built), "low_t_rs")
+    assert again.unchanged
+    assert count(catalog.path, at=built) == 1
+    assert verify(store).findings == []
+    with pytest.raises(UsageError, match="expired"):
+        store.snapshot(built + 1)
+
+
+def test_killed_between_record_and_removal_leaves_no_hole(tmp_path):
+    """A snapshot that can be opened would lack files."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(step):
+        if step.startswith("gc: remove"):
+            raise Killed
+
+    store = filled(tmp_path)
+    compact(store)
+    store.checkpoint = kill
+    with pytest.raises(Killed):
+        collect(store, expire_before=store.snapshot(6), safe_seconds=-60)
+    store = Store.open(tmp_path)
+    assert verify(store).findings == []
+    assert collect(store, safe_seconds=-60).number == {"replaced": 4}
+
+
+def test_a_damaged_log_stops_gc(tmp_path):
+    """Files would be removed that only seem to be unneeded."""
+    store = filled(tmp_path)
+    entry = store.folder("questions") / "_delta_log" / f"{2:020d}.json"
+    entry.write_bytes(entry.read_bytes().replace(b'"add"', b'"bdd"'))
+    before = everything(tmp_path)
+    with pytest.raises(DamagedFileError):
+        collect(store, safe_seconds=-60)
+    assert everything(tmp_path) == before
+
+
+def rows_of(key, answer):
+    """A response with its sentences and tokens."""
+    child = {"response_id": key, "run_id": "r"}
+    return {
+        "responses": table("responses", [{**child, "question_id": "q", "answer": answer}]),
+        "sentences": table(
+            "sentences", [{**child, "segmenter": "s", "segmentation_id": answer, "byte_end": [5]}]
+        ),
+        "tokens": table("tokens", [{**child, "scorer_id": "s", "token_bytes": [len(answer)]}]),
+    }
+
+
+def test_pending_rows_of_a_dead_process_go_and_the_corrected_row_comes_in(tmp_path):
+    """A row that was corrected after a kill could never be ingested."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(step):
+        if step == "responses: before write":
+            raise Killed
+
+    store = Store.create(tmp_path)
+    Writer(store, "test").append(rows_of("kept", "other"))
+    store.checkpoint = kill
+    with pytest.raises(Killed):
+        Writer(store, "test").append(rows_of("a", "wrong"))
+    store = Store.open(tmp_path)
+    apart = {"response_id": "later", "scorer_id": "s", "token_bytes": [1], "run_id": "r"}
+    Writer(store, "test").append({"tokens": table("tokens", [apart])})
+    assert collect(store, pending=True).rows == {}  # it is younger than an hour: it may go on
+    before = everything(tmp_path)
+    dry = collect(store, pending=True, dry_run=True, safe_seconds=-60)
+    assert everything(tmp_path) == before
+    open_writer = Writer(store, "test")
+    assert open_writer.append(rows_of("a", "right"))["responses"].conflicts is not None
+    done = collect(store, pending=True, safe_seconds=-60)
+    assert (
+        done.rows == dry.rows == {"tokens": 1, "sentences": 1, "sentence_scores": 0, "announced": 1}
+    )
+    assert Writer(store, "test").append(rows_of("a", "right"))["responses"].new == 1
+    catalog = dasd_data.open(tmp_path)
+    assert catalog.sql("SELECT response_id FROM tokens ORDER BY 1").fetchall() == [
+        ("a",),
+        ("kept",),
+        ("later",),
+    ]
+    assert catalog.sql("SELECT segmentation_id FROM sentences ORDER BY 1").fetchall() == [
+        ("other",),
+        ("right",),
+    ]
+    assert catalog.snapshot.tables["tokens"].rows == 3
+    assert verify(store, quick=True).findings == []

@@ -1,0 +1,299 @@
+"""`verify`: every kind of damage is found and named; a sound catalog is called sound."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from deltalake import CommitProperties, DeltaTable
+from deltalake.transaction import AddAction
+
+import dasd_data
+from builders.run import to_table as table
+from dasd_data import files, log
+from dasd_data.build import build
+from dasd_data.errors import DamagedFileError
+from dasd_data.schema import TABLES
+from dasd_data.store import Store
+from dasd_data.verify import verify
+
+SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
+SPANS = {"byte_end": [6, 13], "section": [0, 1]}  # of "Think." and "Answer."
+
+
+@pytest.fixture
+def catalog(made, response):
+    """A sound catalog with two responses."""
+    return made(
+        response("a", question="one", scores=SCORES, **SPANS),
+        response("b", question="two", scores=SCORES, **SPANS),
+    )
+
+
+def found(catalog, **options):
+    """What verify finds: (table, problem, file name, row)."""
+    report = verify(catalog.store, **options)
+    return [(f.table, f.problem, f.file.rsplit("/", 1)[-1], f.row) for f in report.findings]
+
+
+def flip(path, at=None):
+    """Flip a bit in the middle of a file, or at a place."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 if at is None else at] ^= 4
+    path.write_bytes(data)
+
+
+def test_a_sound_catalog_is_sound(catalog):
+    """Users would learn to ignore verify."""
+    build(catalog, "low_t_rs")
+    report = verify(catalog.store)
+    assert (report.findings, report.notes) == ([], [])
+    assert report.checked["snapshots"] == 3
+    assert report.checked["builds"] == 1
+    assert report.checked["files"] == 9 + 1 + 3  # of rows, of the build, of snapshots
+    assert verify(catalog.store, quick=True).sound
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+def test_a_damaged_data_file_is_named(catalog, damage):
+    """DuckDB reads most flipped bits without an error."""
+    (path,) = catalog.files["responses"]
+    if damage == "flip":
+        flip(path)
+    elif damage == "truncate":
+        os.truncate(path, 100)
+    else:
+        path.unlink()
+    ((name, problem, file, _),) = found(catalog)
+    assert (name, file) == ("responses", path.name)
+    assert {"flip": "SHA-256", "truncate": "has 100 bytes", "delete": "missing"}[damage] in problem
+
+
+def test_every_bit_of_a_log_entry_counts(catalog):
+    """A field that only Spark reads could be wrong for years."""
+    place = log.path(catalog.store.folder("questions"), 1)
+    data = place.read_bytes()
+    stats = data.index(b"minValues")
+    for at in (0, data.index(b"partitionValues"), stats + 30, len(data) - 1):
+        flip(place, at)
+        assert {name for name, *_ in found(catalog)} == {"questions"}
+        place.write_bytes(data)
+    assert found(catalog) == []
+
+
+def test_a_lost_log_entry_is_found(catalog):
+    """Rows would be gone, and nobody would know."""
+    log.path(catalog.store.folder("flags"), 1).unlink()
+    findings = found(catalog)
+    assert {name for name, *_ in findings} == {"flags"}
+    assert any("names version 1, and the log ends at 0" in problem for _, problem, *_ in findings)
+
+
+def test_a_damaged_checkpoint_is_found_though_the_entries_are_whole(tmp_path):
+    """Delta starts from the checkpoint, so that it would read other rows than were written."""
+    store = Store.create(tmp_path)
+    for n in range(101):
+        store.record(f"{n}")
+    (checkpoint,) = (store.folder("snapshots") / "_delta_log").glob("*.checkpoint.parquet")
+    rows = pq.read_table(checkpoint)
+    pq.write_table(rows.slice(0, len(rows) - 3), checkpoint)
+    report = verify(store)
+    assert not report.sound
+    assert {finding.table for finding in report.findings} == {"snapshots"}
+
+
+def test_foreign_files_are_named_and_orphans_are_no_damage(catalog):
+    """Somebody's copy would be taken for data, or a killed process for damage."""
+    folder = catalog.store.folder("questions")
+    (folder / "copy.parquet").write_bytes(b"x")
+    (folder / f"{'a' * 64}.parquet").write_bytes(b"x")
+    report = verify(catalog.store)
+    assert [(f.problem, f.file) for f in report.findings] == [
+        ("a foreign file", str(folder / "copy.parquet"))
+    ]
+    assert len(report.notes) == 1
+    assert "in no commit (being written)" in report.notes[0]
+
+
+def test_wrong_row_counts_in_a_log_are_named(catalog):
+    """Engines that count by Delta's statistics would give other numbers than a scan."""
+    store = catalog.store
+    rows = table("questions", [{"question_id": "x", "text": "x"}])
+    spec = TABLES["questions"]
+    rows = rows.append_column(spec.schema.field("content_hash"), [[1]]).cast(spec.schema)
+    added = files.write(store.folder("questions"), spec, rows)
+    stats = json.dumps({"numRecords": 7})
+    handle = DeltaTable(store.folder("questions"))
+    handle.create_write_transaction(
+        [AddAction(added["path"], added["size"], {}, 0, True, stats)],
+        "append",
+        spec.schema,
+        commit_properties=CommitProperties({}),
+    )
+    store.record("test")
+    assert ("questions", "has 1 rows, and its log entry says 7", added["path"], "") in found(
+        catalog
+    )
+
+
+def test_a_repeated_key_in_two_files_is_named(catalog):
+    """A response would be trained on twice."""
+    store = catalog.store
+    spec = TABLES["flags"]
+    handle = store.delta("flags")
+    rows = pq.read_table(catalog.files["flags"][0], schema=spec.schema).slice(0, 1)
+    assert store.commit(handle, spec, rows, "test")
+    store.record("test")
+    assert found(catalog) == [
+        ("flags", "the key is there 2 times", "", "a cjk 1"),
+    ]
+
+
+SENTENCES = {"response_id": "a", "segmenter": "new", "segmentation_id": "new", "run_id": "r"}
+SCORE = {"response_id": "a", "scorer_id": "id-of-teacher", "run_id": "r"}
+SEGMENT = "seg-1:[6, 13]"
+TOKENS = {**SCORE, "token_bytes": [6, 7], "n_tokens": 2, "has_logprobs": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "problem"),
+    [
+        ("sentences", {"byte_end": [6, 13], "kind": [0], "section": [0, 1]}, "have 2, 1, 2 entries"),
+        ("sentences", {"byte_end": [6, 6, 13], "kind": [0] * 3, "section": [0, 0, 1]}, "not rise"),
+        ("sentences", {"byte_end": [13, 6], "kind": [0] * 2, "section": [0, 1]}, "not rise"),
+        ("sentences", {"byte_end": [6, 12], "kind": [0] * 2, "section": [0, 1]}, "ends at 12"),
+        ("sentences", {"byte_end": [13], "kind": [0], "section": [0]}, "crosses the seam"),
+        ("sentence_scores", {"segmentation_id": "none"}, "no sentences of its segmentation"),
+        ("sentence_scores", {"n_tokens": [1], "logprob_sum": [-1.0]}, "1 scores for 2 sentences"),
+        ("sentence_scores", {"logprob_sum": [-1.0]}, "differ in length"),
+        ("sentence_scores", {"logprob_sum": [-1.0, math.nan]}, "NaN or infinite"),
+        ("sentence_scores", {"logprob_sum": [-math.inf, -1.0]}, "NaN or infinite"),
+        ("sentence_scores", {"logprob_sum": [-1.0, 0.5]}, "is positive"),
+        ("sentence_scores", {"n_tokens": [-1, 2]}, "number of tokens is negative"),
+        ("sentence_scores", {"scorer_id": "nobody"}, "its scorer is not there"),
+        ("tokens", {"n_tokens": 3}, "n_tokens is 3, and token_bytes has 2 entries"),
+        ("tokens", {"token_ids": [1]}, "token_ids has 1 entries of 2"),
+        ("tokens", {"logprobs": [-1.0], "has_logprobs": True}, "logprobs has 1 entries of 2"),
+        ("tokens", {"logprobs": [-1.0, -1.0]}, "has_logprobs is wrong"),
+        ("tokens", {"logprobs": [-1.0, math.nan], "has_logprobs": True}, "NaN or infinite"),
+        ("tokens", {"logprobs": [0.0, 0.25], "has_logprobs": True}, "is positive"),
+        ("tokens", {"token_bytes": [14, -1]}, "less than 0 bytes"),
+        ("tokens", {"scorer_id": "nobody"}, "its scorer is not there"),
+        ("responses", {"response_id": "z", "question_id": "none"}, "question none is not there"),
+    ],
+)  # fmt: skip
+def test_a_row_that_breaks_an_invariant_is_named(catalog, append, name, row, problem):
+    """A view would silently pair the wrong values, or give NaN."""
+    whole = {
+        "sentences": SENTENCES,
+        "sentence_scores": {
+            **SCORE,
+            "segmentation_id": SEGMENT,
+            "n_tokens": [1, 1],
+            "logprob_sum": [-1.0, -1.0],
+        },
+        "tokens": TOKENS,
+        "responses": {"run_id": "r"},
+    }
+    if name == "sentence_scores" and "scorer_id" not in row:
+        append(catalog, "scorers", [{"scorer_id": "third", "name": "third"}])
+        row = {"scorer_id": "third", **row}
+    row = {**whole[name], **row}
+    append(catalog, name, [row])
+    ((in_table, found_problem, _, key),) = found(catalog)
+    assert in_table == name
+    assert problem in found_problem
+    assert key.split()[0] == row["response_id"]
+
+
+def test_a_full_and_sound_row_of_tokens_is_no_finding(catalog, append):
+    """Every scored response would be reported."""
+    append(
+        catalog,
+        "tokens",
+        [{**TOKENS, "logprobs": [-1.0, 0.0], "token_ids": [1, 2], "has_logprobs": True}],
+    )
+    assert found(catalog) == []
+
+
+def test_children_without_a_response_are_counted_as_pending(catalog, append):
+    """A killed ingest would look like damage."""
+    append(catalog, "tokens", [{**TOKENS, "response_id": "later"}])
+    report = verify(catalog.store)
+    assert report.sound
+    assert [n.split(":")[0] for n in report.notes] == ["1 rows of tokens wait for their response"]
+
+
+def test_a_damaged_shard_of_a_build_is_named(catalog):
+    """What people train on would not be what the catalog says."""
+    made = build(catalog, "low_t_rs")
+    shard = made.path / made.manifest["shards"][0]["path"]
+    whole = shard.read_bytes()
+    flip(shard)
+    assert found(catalog)[0][:3] == (
+        "builds",
+        f"build {made.build_id}: a shard is damaged",
+        shard.name,
+    )
+    shard.unlink()
+    assert "is missing" in found(catalog)[0][1]
+    shard.write_bytes(whole)
+    assert found(catalog) == []
+    shutil.rmtree(made.path)
+    report = verify(catalog.store)
+    assert report.sound
+    assert "is gone from" in report.notes[0]
+
+
+def test_quick_trusts_what_did_not_change_and_full_does_not(catalog):
+    """--quick would be slow, or the full check would overlook what a failing disk did."""
+    verify(catalog.store)
+    (path,) = catalog.files["responses"]
+    cache = catalog.path / "verified.json"
+    kept = json.loads(cache.read_text())
+    flip(path)
+    stat = path.stat()
+    kept[str(path)] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    cache.write_text(json.dumps(kept))  # as if the disk had changed it by itself
+    assert found(catalog, quick=True) == []
+    assert len(found(catalog)) == 1
+    with pytest.raises(DamagedFileError, match=path.name):  # verify forgot that it was once sound
+        build(catalog.refresh(), "low_t_rs")
+
+
+def test_the_command_exits_with_3_and_names_the_file(catalog):
+    """A nightly check would not notice."""
+    from click.testing import CliRunner
+
+    from dasd_data.cli import cli
+
+    path = str(catalog.path)
+    assert CliRunner().invoke(cli, ["verify", "--catalog", path]).exit_code == 0
+    (file,) = catalog.files["responses"]
+    flip(file)
+    done = CliRunner().invoke(cli, ["verify", "--json", "--catalog", path])
+    assert done.exit_code == 3
+    report = json.loads(done.stdout)
+    assert report["sound"] is False
+    assert report["findings"][0]["file"] == str(file)
+
+
+def test_an_old_snapshot_s_rows_are_checked_on_request(catalog, append):
+    """Whether a published split was sound could not be asked."""
+    before = catalog.snapshot
+    append(catalog, "tokens", [{**TOKENS, "n_tokens": 3}])
+    assert len(found(catalog)) == 1
+    assert found(catalog, at=before) == []
+    assert dasd_data.open(catalog.path).snapshot.snapshot_id == before.snapshot_id + 1
+
+
+def test_a_torn_batch_of_snapshots_is_found(catalog):
+    """The newest commits would be gone without a word."""
+    newest = catalog.snapshot.snapshot_id
+    log.path(catalog.store.folder("snapshots"), newest).unlink()
+    findings = found(catalog)
+    assert any("was recorded, and the log" in problem for _, problem, *_ in findings)
