@@ -54,12 +54,13 @@ def test_a_row_is_what_a_build_with_that_setting_chooses(catalog):
         .to_arrow_table()
         .to_pylist()
     }
+    found = rows(catalog)
     for setting in ({"beta": 0.2}, {"beta": 0.05}, {"rank_by": "random"}, {"tie_seed": 44}):
         query = catalog.sql("FROM selection", **{"temperature": 0.6, "min_tokens": 1, **setting})
         chosen = {r["response_id"] for r in query.to_arrow_table().to_pylist()}
         ((name, value),) = setting.items()
         key = ("ties", "tie_seed=44") if name == "tie_seed" else (name, f"{value}")
-        assert rows(catalog)[key]["common"] == len(base & chosen)
+        assert found[key]["common"] == len(base & chosen)
 
 
 def test_ties_are_told_from_preferences(made, response):
