@@ -5,6 +5,17 @@
 CREATE MACRO p(logprob_sum, n_tokens) AS
     CASE WHEN n_tokens > 0 THEN exp(logprob_sum::DOUBLE / n_tokens) END;
 
+-- What a sentence's log-probability is averaged over: its tokens, or, with normalization = 'byte',
+-- its bytes in units of `bytes_per_token`, the same number for both models. p is then
+-- exp(logprob_sum / n_bytes)^bytes_per_token: bits per byte, which do not depend on the tokenizer
+-- (arXiv 2101.00027, section 3.1), on the scale of a token, so that beta keeps its meaning.
+CREATE MACRO units(n_tokens, n_bytes) AS
+    CASE
+        WHEN getvariable('normalization') = 'byte' AND n_tokens > 0
+            THEN n_bytes / getvariable('bytes_per_token')
+        ELSE n_tokens
+    END;
+
 -- Difference of probabilities, not of log-probabilities.
 CREATE MACRO difference(p_teacher, p_student) AS p_teacher - p_student;
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dasd_data import __version__, card, contract, files, rows, shards, sqlfiles
+from dasd_data import __version__, card, contract, explain, files, rows, shards, sqlfiles, worth
+from dasd_data import robustness as stability
 from dasd_data.catalog import Catalog
 from dasd_data.errors import ConflictError, UsageError
 from dasd_data.files import flush_and_hash
@@ -56,6 +57,11 @@ class Build:
         """What each condition of the selection leaves; empty for a view without one."""
         return list(self.manifest["funnel"])
 
+    @property
+    def warnings(self) -> list[str]:
+        """Where the selection is not worth its cost."""
+        return list((self.manifest["worth"] or {}).get("warnings", []))
+
 
 def build(
     catalog: Catalog,
@@ -65,6 +71,7 @@ def build(
     out: Path | None = None,
     dry_run: bool = False,
     trusted: bool = False,
+    robustness: str = "fast",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Build:
     """Materialize a view at the catalog's snapshot.
@@ -73,6 +80,8 @@ def build(
     there already and undamaged is left as it is. A dry run chooses rows and writes nothing.
     `trusted` runs a view of one's own unlocked, in this process: it may read what no manifest
     names, and so is built each time.
+    `robustness` (full, fast or off) says how much the card tells about how the choice would move;
+    it changes neither the rows nor the id.
     `progress(done, total)` is told the number of rows written.
 
     Raises ContractError (no rows, bad key, scorers that cannot be compared), DamagedFileError,
@@ -96,14 +105,20 @@ def build(
         contract.check_scorers(
             manifest["scorers"], manifest["parameters"], catalog.config.build.system
         )
+        if explain.uses_selection(view):
+            explain.materialize(session)
         rows.choose(catalog, view, session, trusted=trusted)
         manifest["rows"] = contract.check_rows(session, view)
-        uses_selection = "selection" in sqlfiles.reads(view.sql)
-        manifest["funnel"] = (
-            session.rows("SELECT * FROM funnel ORDER BY step") if uses_selection else []
-        )
+        selects = explain.uses_selection(view)
+        manifest["funnel"] = explain.funnel(session) if selects else []
+        manifest["worth"] = worth.weigh(session, session.values) if selects else None
         if dry_run:
             return Build(manifest, None)
+        manifest["robustness"] = (
+            stability.measure(catalog, view, settings, robustness)
+            if selects and robustness != "off"
+            else None
+        )
         _write(catalog, view, session, manifest, target, progress)
         return Build(manifest, target)
     finally:

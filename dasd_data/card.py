@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dasd_data import sqlfiles
+from dasd_data import robustness, sqlfiles
 from dasd_data.catalog import Catalog
 from dasd_data.scorers import describe
 from dasd_data.session import Session
@@ -52,28 +52,51 @@ def render(catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[
 
 
 def _selection(session: Session, manifest: Mapping[str, Any]) -> list[str]:
-    ratio = session.rows(sqlfiles.report("length_ratio"))[0]
+    worth = manifest["worth"]
     lines = [
-        f"Mean length of the chosen over that of the pool: {ratio['length_ratio']}",
-        f"Overlap with choosing the longest: {_overlap(session, manifest, 'length'):.1%}",
-        f"Overlap with choosing at random: {_overlap(session, manifest, 'random'):.1%}",
+        f"Mean length of the chosen over that of the pool: {worth['length_ratio']}",
+        f"Overlap with choosing the longest: {worth['overlap']['length']:.1%}",
+        f"Overlap with choosing at random: {worth['overlap']['random']:.1%}",
+        f"Candidates of the median question: {worth['median_candidates']}",
+        *(f"**Warning**: {warning}" for warning in worth["warnings"]),
     ]
-    if ratio["median_candidates"] == 1 and manifest["parameters"]["scope"] == "within_question":
-        lines.append(
-            "The median question has one candidate: within questions, ranking changes nothing there"
-        )
-    parts = ["## Funnel\n\n" + table(manifest["funnel"]), "## Selection\n\n" + _bullets(lines)]
+    columns = ("condition", "responses", "questions")
+    funnel = [{name: row[name] for name in columns} for row in manifest["funnel"]]
+    parts = ["## Funnel\n\n" + table(funnel), "## Selection\n\n" + _bullets(lines)]
     if manifest["scorers"]:
         parts.append("## Labels\n\n" + table(session.rows(sqlfiles.report("labels"))))
+    if manifest["robustness"]:
+        parts.append(_robustness(manifest["robustness"]))
     return parts
 
 
-def _overlap(session: Session, manifest: Mapping[str, Any], rank_by: str) -> float:
-    """Share of the split that another ranking would choose, all else being the same."""
-    session.set_text("rank_by", rank_by)
-    overlap = session.rows(sqlfiles.report("overlap"))[0]["overlap"]
-    session.set_text("rank_by", manifest["parameters"]["rank_by"])
-    return float(overlap)
+def _robustness(report: Mapping[str, Any]) -> str:
+    """How the chosen set moves, and what each row means."""
+    sampled = (
+        "all questions"
+        if report["questions"] == report["of"]
+        else f"{report['questions']:,} of {report['of']:,} questions, sampled with a seed"
+    )
+    meant = {row["varied"]: robustness.MEANING[row["varied"]] for row in report["rows"]}
+    noise = [
+        f"The {row['scorer']} scored {row['responses']:,} responses twice, {row['sentences']:,} "
+        f"sentences: sd of p {row['sd_p']:.2g}, largest difference {row['max_p']:.2g}, "
+        f"{row['flips']:,} labels flipped ({row['flips'] / row['sentences']:.2%})"
+        for row in report["noise"]
+    ]
+    return "\n\n".join(
+        part
+        for part in (
+            "## Robustness\n\nHow much of the split stays when one thing changes and all else is "
+            f"the same, over {sampled}. *kept* is the share of the split that is chosen again. "
+            "`rank_by` random is the floor, what chance keeps; `ties` tells how much of the split "
+            "is an order among equals. *Jaccard* is common rows over rows of either.",
+            table(list(robustness.lines(report))),
+            _bullets(f"**{name}**: {text}" for name, text in meant.items()),
+            _bullets(noise),
+        )
+        if part
+    )
 
 
 def _reproduce(view: SqlFile, manifest: Mapping[str, Any]) -> str:

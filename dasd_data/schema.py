@@ -259,6 +259,21 @@ TABLES: dict[str, Table] = dict(
             stream_split=("logprob_sum",),
         ),
         _table(
+            "repeat_scores",
+            "sums of a few responses scored a second time in other batches: the noise of a score",
+            "response_id scorer_id segmentation_id",
+            [
+                _RESPONSE_ID,
+                _SCORER_ID,
+                _SEGMENTATION_ID,
+                Column("n_tokens", INTS, "scored tokens of each sentence"),
+                Column("logprob_sum", FLOATS, "sum of their log-probs, in nats"),
+                _RUN,
+            ],
+            lists=True,
+            stream_split=("logprob_sum",),
+        ),
+        _table(
             "flags",
             "one filter's verdict on one response",
             "response_id filter version",

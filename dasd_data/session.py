@@ -78,7 +78,7 @@ class Session:
         run(f"SET allowed_paths={_texts(everything)}")
         for name in (*TABLES, SNAPSHOTS.name):
             try:
-                view = _relation(name, files.get(name, []))
+                view = relation(name, files.get(name, []))
                 self.connection.execute(f"CREATE VIEW {name} AS {view}")
             except duckdb.Error as error:
                 raise DamagedFileError(
@@ -309,7 +309,7 @@ def _texts(values: list[str]) -> str:
     return "[" + ", ".join(quote(value) for value in values) + "]::VARCHAR[]"
 
 
-def _relation(table: str, paths: list[Path]) -> str:
+def relation(table: str, paths: list[Path]) -> str:
     """SELECT over a table's files, or over no rows of its schema."""
     spec = SNAPSHOTS if table == SNAPSHOTS.name else TABLES[table]
     if paths:

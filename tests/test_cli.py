@@ -16,7 +16,7 @@ import pytest
 from dasd_data.cli import cli
 
 COMMANDS = (
-    "init", "build", "sql", "views", "show", "status", "doctor", "completion",
+    "init", "build", "why", "sql", "views", "show", "status", "doctor", "completion",
     "snapshots", "verify", "compact", "gc",
     "filter", "ingest", "score", "segment", "select",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import duckdb
@@ -430,9 +431,80 @@ def test_the_funnel_counts_what_each_condition_leaves(made, response):
     )
     settings = {"temperature": 0.6, "budget": {"math": 9}}
     rows = catalog.sql(
-        "SELECT responses, questions FROM funnel ORDER BY step", **settings
+        "SELECT condition, responses, questions FROM funnel ORDER BY step", **settings
     ).fetchall()
-    assert rows == [(7, 6), (6, 5), (5, 4), (4, 3), (3, 2), (2, 1), (1, 1)]
+    assert rows == [
+        ("responses", 7, 6),
+        ("sampled by the teacher", 6, 5),
+        ("sampled at temperature 0.6", 5, 4),
+        ("passed filter cjk (version 1)", 4, 3),
+        ("passed filter completeness (version 1)", 4, 3),
+        ("passed filter length (version 1)", 4, 3),
+        ("passed filter repetition (version 1)", 4, 3),
+        ("passed filter structure (version 1)", 4, 3),
+        ("scored by the teacher", 4, 3),
+        ("scored by the student", 3, 2),
+        ("with a sentence of min_tokens (4) or more under both", 3, 2),
+        ("in a domain with a budget", 2, 1),
+        ("among the best 1 of its question", 1, 1),
+        ("within the budget of its domain", 1, 1),
+    ]
+    parts = catalog.sql("SELECT parts FROM funnel ORDER BY step", **settings).fetchall()
+    cells = [[(p["domain"], p["temperature"], p["responses"]) for p in row[0]] for row in parts]
+    assert cells[0] == [("code", 0.6, 1), ("math", 0.6, 5), ("math", 1.0, 1)]
+    assert cells[2] == [("code", 0.6, 1), ("math", 0.6, 4), ("math", 1.0, 0)]
+    assert cells[-1] == [("code", 0.6, 0), ("math", 0.6, 1), ("math", 1.0, 0)]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"temperature": 0.6, "model": "big"},
+        {"budget": {"math": 2, "other": 1}},
+        {"keep": 2, "min_candidates": 2},
+        {"scope": "pool", "budget": {"math": 3, "code": 1}},
+        {"filter_after": True, "budget": {"math": 2, "code": 1}},
+        {"require_scores": False, "rank_by": "length", "keep": 2},
+        {"required_filters": "", "min_tokens": 7},
+        {"required_filters": "length,secrets"},
+        {"distilled": "student", "beta": 0.3},
+    ],
+)
+def test_the_funnels_last_line_is_what_the_build_chooses(made, response, settings):
+    """The funnel would explain another split than the one that was built."""
+    failed = {
+        **dict.fromkeys(["structure", "completeness", "repetition", "cjk"], True),
+        "length": False,
+    }
+    domains = ["math", "code", "math", None]
+    catalog = made(
+        *(
+            response(
+                f"r{i:02}",
+                question=f"Q{i % 7}",
+                domain=domains[i % 7 % 4],
+                temperature=(0.6, 1.0)[i % 5 == 0],
+                model=("big", "huge")[i % 6 == 0],
+                policy=("teacher", "student")[i % 11 == 0],
+                **({"passed": failed} if i % 4 == 0 else {}),
+                scores={} if i % 9 == 0 else scores([SURE] * (i % 3 + 1), [LOW], tokens=6 + i % 2),
+            )
+            for i in range(40)
+        )
+    )
+    rows = catalog.sql("SELECT step, responses, questions FROM funnel", **settings).fetchall()
+    chosen = catalog.sql(
+        "SELECT count(*), count(DISTINCT question_id) FROM selection", **settings
+    ).fetchall()
+    assert [step for step, *_ in rows] == list(range(len(rows)))
+    assert rows[-1][1:] == chosen[0]
+    assert all(before[1] >= after[1] for before, after in itertools.pairwise(rows))
+
+
+def test_the_funnel_of_an_empty_catalog_is_one_line(made):
+    """A first look at a new catalog would fail."""
+    assert made().sql("SELECT condition, responses FROM funnel").fetchall() == [("responses", 0)]
 
 
 def test_every_column_can_be_written_without_quotes(made, response):
@@ -452,3 +524,20 @@ def test_sums_are_of_integers_so_that_their_order_does_not_matter(made):
     values = "(VALUES (0.1::DOUBLE), (0.2), (0.3), (1e-10)) AS v (x)"
     row = catalog.sql(f"SELECT exact_sum(x), exact_mean(x) FROM {values}").fetchall()
     assert row == [(600_000_000, 0.15)]
+
+
+def test_p_per_byte_does_not_depend_on_the_tokenizer(made, response):
+    """A model that writes more tokens for the same text would look surer of it."""
+    scores = {"teacher": [(2, 0.5)], "student": [(4, 0.5)], "distilled": [(0, 1.0)]}
+    catalog = made(response("a", thinking=None, answer="12345678", scores=scores))
+    query = "SELECT p_teacher, p_student, label FROM sentence_pairs"
+    assert catalog.sql(query).fetchall()[0][2] == "shared"
+    # 8 bytes are two units of 4: .5^(2/2) and .5^(4/2)
+    settings = {"normalization": "byte", "bytes_per_token": 4}
+    ((teacher, student, label),) = catalog.sql(query, **settings).fetchall()
+    assert (teacher, student) == (pytest.approx(0.5), pytest.approx(0.25))
+    assert label == "teacher"
+    (row,) = catalog.sql(
+        "SELECT p_distilled FROM sentence_pairs", distilled="distilled", **settings
+    ).fetchall()
+    assert row == (None,)

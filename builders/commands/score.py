@@ -49,6 +49,13 @@ ENGINES = ("transformers",)
 @click.option("--batch-tokens", type=int, help="Tokens of a batch; 4,096 on a CPU, else 16,384.")
 @click.option("--where", metavar="SQL", help="Condition on `candidates`: which responses.")
 @click.option("--all", "everything", is_flag=True, help="Score what the filters dropped, too.")
+@click.option(
+    "--repeat",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Share to score a second time in other batches, to measure noise.",
+)
 @click.option("--dry-run", is_flag=True, help="Print tokens and hours, write nothing.")
 @threads_option
 @catalog_option
@@ -79,6 +86,8 @@ def command(dry_run: bool, catalog: str | None, as_json: bool, **options: Any) -
         f"scored {counts['tokens']:,} responses, {counts['scored_tokens']:,} tokens, "
         f"as {options['name']} ({what.scorer_id[:12]})"
     )
+    if counts["repeat_scores"]:
+        note(f"scored {counts['repeat_scores']:,} of them twice, to measure noise")
     for name, number in sorted(counts.items()):
         if name.startswith("unscored: "):
             note(f"{number:,} {name}")

@@ -15,10 +15,18 @@ from dasd_data.cli.common import (
 
 
 @click.command("segment")
+@click.option(
+    "--segmenter",
+    type=click.Choice(["dasd", "lines", "punkt"]),
+    default="dasd",
+    show_default=True,
+    help="Another one's sentences stand beside the usual, for the robustness card.",
+)
+@click.option("--questions", type=int, help="Only so many questions, the first in a seeded order.")
 @threads_option
 @catalog_option
 @json_option
-def command(catalog: str | None, as_json: bool) -> None:
+def command(segmenter: str, questions: int | None, catalog: str | None, as_json: bool) -> None:
     """Cut responses into sentences and sum log-probs per sentence, where either is missing.
 
     Runs by itself after an ingest or a score; by hand after an interruption, or for a new
@@ -28,7 +36,12 @@ def command(catalog: str | None, as_json: bool) -> None:
     from builders.segment.stage import segment_missing
 
     with Progress("segment", unit="responses") as progress:
-        counts = segment_missing(dasd_data.open(catalog), progress.update)
+        counts = segment_missing(
+            dasd_data.open(catalog),
+            progress.update,
+            name=None if segmenter == "dasd" else segmenter,
+            questions=questions,
+        )
     if as_json:
         print_json(dict(counts))
     else:

@@ -32,6 +32,7 @@ class Options:
     batch_tokens: int | None = None
     where: str | None = None
     everything: bool = False
+    repeat: float = 0.01
 
 
 def prepare(catalog: Catalog, options: Options) -> ScoreRun:
@@ -75,6 +76,7 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
         only_eligible=not options.everything,
         filters=filters,
         sampled=sampled,
+        repeat=options.repeat,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from builders.filters import Filter
@@ -19,7 +20,7 @@ from builders.score.encode import Encoded
 from builders.score.engine import Engine, ScoreRequest, ScoreResult
 from builders.score.estimate import Estimate, estimate
 from builders.segment import SEGMENTER
-from builders.segment.derive import score_rows
+from builders.segment.derive import Scored, score_rows
 from builders.segment.stage import failures, segment_missing
 from dasd_data.catalog import Catalog
 from dasd_data.parameters import quote
@@ -43,6 +44,26 @@ WHERE {condition}
 """
 
 
+# The first of the scored responses in a seeded order, at least a few, at most half: their batches
+# then hold other neighbours than before.
+_REPEATED = """
+CREATE OR REPLACE TEMP TABLE _wanted AS
+WITH scored AS (
+    SELECT
+        response_id,
+        row_number() OVER (ORDER BY seeded('repeat', response_id), response_id) AS place,
+        count(*) OVER () AS total
+    FROM sentence_scores
+    INNER JOIN sentences USING (response_id, segmentation_id)
+    WHERE scorer_id = {scorer} AND segmenter = {segmenter}
+)
+SELECT response_id, row_number() OVER (ORDER BY place) AS n
+FROM scored
+ANTI JOIN (SELECT response_id FROM repeat_scores WHERE scorer_id = {scorer}) USING (response_id)
+WHERE place <= least(ceil(total / 2), greatest({least}, ceil(total * {share}::DOUBLE)))
+"""
+LEAST_REPEATED = 16
+
 Encode = Callable[[Iterable[Mapping[str, Any]]], Iterator[Encoded | ScoreResult]]
 
 
@@ -52,6 +73,7 @@ class ScoreRun:
 
     `encode` turns rows of response_id, question, thinking and answer into requests; with
     `sampled` they also have prompt_ids, token_ids and token_bytes as they were sampled.
+    `repeat` is the share of the scored responses that is scored a second time, to measure noise.
     """
 
     engine: Engine
@@ -63,6 +85,7 @@ class ScoreRun:
     only_eligible: bool = True
     filters: Sequence[Filter] = ()  # run first where only eligible responses are scored
     sampled: bool = False
+    repeat: float = 0.01
 
     @property
     def scorer_id(self) -> str:
@@ -111,9 +134,44 @@ def score(
                     progress(done, total)
         finally:  # also on Ctrl-C: what is done is kept
             _commit(catalog, session, what, pending, run)
-    session.close()
+        session.close()
+        if what.repeat:
+            _repeat(catalog.refresh(), what, run)
     catalog.refresh()
     return run.counts
+
+
+def _repeat(catalog: Catalog, what: ScoreRun, run: Run) -> None:
+    """Score a few responses again in other batches, and keep the sums beside the first ones."""
+    session = catalog.session(settings={"require_scores": False})
+    session.execute(
+        _REPEATED.format(
+            scorer=quote(what.scorer_id),
+            segmenter=quote(SEGMENTER),
+            least=LEAST_REPEATED,
+            share=what.repeat,
+        )
+    )
+    total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
+    pending, counts = _Pending(), run.counts.copy()
+
+    def commit() -> None:
+        if pending.tokens:
+            scored = _sentence_sums(session, to_table("tokens", pending.tokens), run)
+            run.append({"repeat_scores": scored.rows})
+        pending.tokens, pending.since = [], time.monotonic()
+
+    try:
+        for result in what.engine.score(_requests(session, what, pending, total, run)):
+            _take(result, what, pending, run)
+            if pending.due():
+                commit()
+    finally:
+        commit()
+    repeated = run.counts["repeat_scores"]
+    run.counts.clear()  # what is scored twice counts once
+    run.counts.update(counts, repeat_scores=repeated)
+    session.close()
 
 
 def dry_run(catalog: Catalog, what: ScoreRun) -> Estimate:
@@ -224,16 +282,21 @@ def _commit(catalog: Catalog, session: Session, what: ScoreRun, pending: _Pendin
         theirs = pc.is_in(tokens["response_id"], others["response_id"].combine_chunks())
         tokens = tokens.filter(pc.invert(theirs))
     if len(tokens):
-        ids = ", ".join(map(quote, tokens["response_id"].to_pylist()))
-        texts = session.table(
-            "SELECT response_id, thinking, answer, segmentation_id, byte_end"
-            " FROM responses INNER JOIN sentences USING (response_id)"
-            f" WHERE segmenter = {quote(SEGMENTER)} AND response_id IN ({ids})"
-        )
-        scored = score_rows(texts, tokens, lambda scorer: None, run.run_id)
+        scored = _sentence_sums(session, tokens, run)
         run.append({"sentence_scores": scored.rows, "attempts": failures(scored.failed, run)})
     pending.tokens, pending.failed, pending.since = [], [], time.monotonic()
     return size
+
+
+def _sentence_sums(session: Session, tokens: pa.Table, run: Run) -> Scored:
+    """Log-prob sums per sentence for rows of `tokens`."""
+    ids = ", ".join(map(quote, tokens["response_id"].to_pylist()))
+    texts = session.table(
+        "SELECT response_id, thinking, answer, segmentation_id, byte_end"
+        " FROM responses INNER JOIN sentences USING (response_id)"
+        f" WHERE segmenter = {quote(SEGMENTER)} AND response_id IN ({ids})"
+    )
+    return score_rows(texts, tokens, lambda scorer: None, run.run_id)
 
 
 def _scorer_row(what: ScoreRun) -> dict[str, Any]:

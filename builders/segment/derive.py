@@ -32,16 +32,24 @@ class Scored:
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-def sentence_rows(responses: Iterable[Mapping[str, Any]], run_id: str) -> pa.Table:
-    """Rows of `sentences` for responses with response_id, thinking and answer."""
-    rows = []
+def sentence_rows(
+    responses: Iterable[Mapping[str, Any]],
+    run_id: str,
+    segmenter: str | None = None,
+    cut: Callable[[str | None, str], Sentences] | None = None,
+) -> pa.Table:
+    """Rows of `sentences` for responses with response_id, thinking and answer.
+
+    `segmenter` and `cut` are the version and the function of another segmenter than the usual.
+    """
+    rows, segmenter, cut = [], segmenter or SEGMENTER, cut or segment
     for response in responses:
-        spans = segment(response["thinking"], response["answer"])
+        spans = cut(response["thinking"], response["answer"])
         rows.append(
             {
                 "response_id": response["response_id"],
-                "segmenter": SEGMENTER,
-                "segmentation_id": segmentation_id(spans),
+                "segmenter": segmenter,
+                "segmentation_id": segmentation_id(spans, segmenter),
                 "byte_end": spans.byte_end,
                 "kind": spans.kind,
                 "section": spans.section,
@@ -51,9 +59,9 @@ def sentence_rows(responses: Iterable[Mapping[str, Any]], run_id: str) -> pa.Tab
     return to_table("sentences", rows)
 
 
-def segmentation_id(spans: Sentences) -> str:
+def segmentation_id(spans: Sentences, segmenter: str | None = None) -> str:
     """Hash of the segmenter's version and of the spans, 32 hexadecimal digits."""
-    state = hashlib.blake2b(SEGMENTER.encode(), digest_size=16)
+    state = hashlib.blake2b((segmenter or SEGMENTER).encode(), digest_size=16)
     for values in spans:
         state.update(b"\0" + values.tobytes())
     return state.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -38,9 +39,14 @@ class Sentences(NamedTuple):
     section: np.ndarray
 
 
-def segment(thinking: str | None, answer: str) -> Sentences:
+def segment(
+    thinking: str | None,
+    answer: str,
+    cut: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None,
+) -> Sentences:
     """The sentences of a response; none crosses from `thinking` into `answer`.
 
+    `cut` stands in for `segment_text`.
     Raises RowError where a text is not valid Unicode or is over 2 GiB long.
     """
     ends: list[np.ndarray] = []
@@ -48,7 +54,7 @@ def segment(thinking: str | None, answer: str) -> Sentences:
     sections: list[np.ndarray] = []
     offset = 0
     for index, text in enumerate((thinking or "", answer)):
-        end, kind = segment_text(text)
+        end, kind = (cut or segment_text)(text)
         ends.append(end.astype(np.int64) + offset)
         kinds.append(kind)
         sections.append(np.full(end.size, index, np.int8))

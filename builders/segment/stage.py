@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import pyarrow as pa
 
 from builders.run import Run, to_table
-from builders.segment import SEGMENTER
+from builders.segment import SEGMENTER, others
 from builders.segment.derive import TableOf, score_rows, sentence_rows
 from builders.tokens.table import TokenTable
 from dasd_data.catalog import Catalog
@@ -26,7 +27,13 @@ CREATE OR REPLACE TEMP TABLE _wanted AS
 SELECT response_id, row_number() OVER () AS n
 FROM responses
 ANTI JOIN (SELECT response_id FROM sentences WHERE segmenter = {segmenter}) USING (response_id)
+WHERE {condition}
 """
+# The questions that a robustness card looks at first.
+_FIRST_QUESTIONS = """question_id IN (
+    SELECT question_id FROM questions
+    ORDER BY seeded('robustness', question_id), question_id LIMIT {questions}
+)"""
 _MISSING_SCORES = """
 CREATE OR REPLACE TEMP TABLE _wanted AS
 SELECT t.response_id, t.scorer_id, n.segmentation_id, row_number() OVER () AS n
@@ -42,22 +49,31 @@ WHERE t.has_logprobs
 
 
 def segment_missing(
-    catalog: Catalog, progress: Progress = lambda done, total: None
+    catalog: Catalog,
+    progress: Progress = lambda done, total: None,
+    *,
+    name: str | None = None,
+    questions: int | None = None,
 ) -> Counter[str]:
     """Segment responses without sentences, then sum log-probs where sums are missing.
 
-    Returns counts by name; nothing missing records no run.
+    `name` is that of another segmenter (`others.SEGMENTERS`), whose sentences stand beside those
+    of the usual one and are not used unless asked for; `questions` takes the first of a seeded
+    order only. Returns counts by name; nothing missing records no run.
     """
     counts: Counter[str] = Counter()
+    segmenter, cut = others.other(name) if name else (SEGMENTER, None)
+    key = "other_segmenter" if name else "segmenter"  # the newest `segmenter` is the current one
+    condition = "true" if questions is None else _FIRST_QUESTIONS.format(questions=int(questions))
     session = None
     for find, work in ((_MISSING_SENTENCES, _sentences), (_MISSING_SCORES, _scores)):
         session = session or catalog.refresh().session()
-        session.execute(find.format(segmenter=quote(SEGMENTER)))
+        session.execute(find.format(segmenter=quote(segmenter), condition=condition))
         total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
         if total:
-            with Run(catalog.store, "segment", {"segmenter": SEGMENTER}) as run:
+            with Run(catalog.store, "segment", {key: segmenter}) as run:
                 done = 0
-                for size in work(catalog, session, run, total):
+                for size in work(catalog, session, run, total, segmenter, cut):
                     done += size
                     progress(done, total)
             counts += run.counts
@@ -69,24 +85,28 @@ def segment_missing(
     return counts
 
 
-def _sentences(catalog: Catalog, session: Session, run: Run, total: int) -> Iterator[int]:
+def _sentences(
+    catalog: Catalog, session: Session, run: Run, total: int, segmenter: str, cut: Any
+) -> Iterator[int]:
     for start in range(0, total, TEXT_ROWS):
         texts = session.rows(
             "SELECT response_id, thinking, answer FROM responses INNER JOIN _wanted"
             f" USING (response_id) WHERE n BETWEEN {start + 1} AND {start + TEXT_ROWS}"
         )
-        run.append({"sentences": sentence_rows(texts, run.run_id)})
+        run.append({"sentences": sentence_rows(texts, run.run_id, segmenter, cut)})
         yield len(texts)
 
 
-def _scores(catalog: Catalog, session: Session, run: Run, total: int) -> Iterator[int]:
+def _scores(
+    catalog: Catalog, session: Session, run: Run, total: int, segmenter: str, cut: Any
+) -> Iterator[int]:
     table_of = token_tables(catalog)
     for start in range(0, total, SCORE_ROWS):
         chunk = f"n BETWEEN {start + 1} AND {start + SCORE_ROWS}"
         texts = session.table(
             "SELECT response_id, thinking, answer, segmentation_id, byte_end"
             " FROM responses INNER JOIN sentences USING (response_id)"
-            f" WHERE segmenter = {quote(SEGMENTER)}"
+            f" WHERE segmenter = {quote(segmenter)}"
             f" AND response_id IN (SELECT response_id FROM _wanted WHERE {chunk})"
         )
         tokens = session.table(

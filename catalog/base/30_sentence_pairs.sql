@@ -7,6 +7,8 @@ student = { type = "scorer", default = "student", help = "scorer of the student:
 distilled = { type = "scorer", help = "scorer of the distilled model; without one, two models are compared" }
 beta = { type = "number", default = 0.1, minimum = 0, maximum = 1, help = "difference of p above which a sentence is the teacher's or the student's" }
 assume_raw = { type = "boolean", default = false, help = "in a build, take scorers whose logprobs_mode is unknown as raw_logprobs" }
+normalization = { type = "choice", choices = ["token", "byte"], default = "token", help = "average log-probs over each model's own tokens, or over bytes" }
+bytes_per_token = { type = "number", default = 3, minimum = 0.1, help = "with normalization = byte: bytes that count as one token" }
 alpha = { type = "number", default = 0.1, minimum = 0, maximum = 1, help = "with a distilled model: differences within which a sentence is shared" }
 */
 WITH unnested AS (
@@ -43,9 +45,9 @@ WITH unnested AS (
 probabilities AS (
     SELECT
         *,
-        p(logprob_sum_teacher, n_teacher) AS p_teacher,
-        p(logprob_sum_student, n_student) AS p_student,
-        p(logprob_sum_distilled, n_distilled) AS p_distilled
+        p(logprob_sum_teacher, units(n_teacher, byte_end - byte_start)) AS p_teacher,
+        p(logprob_sum_student, units(n_student, byte_end - byte_start)) AS p_student,
+        p(logprob_sum_distilled, units(n_distilled, byte_end - byte_start)) AS p_distilled
     FROM unnested
 )
 

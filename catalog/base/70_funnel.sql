@@ -1,37 +1,74 @@
 /*
-description = "how many responses and questions are left after each condition of the selection"
+description = "how many responses and questions are left after each condition of the selection, in all and by domain and temperature"
 */
-WITH steps AS (
+-- One pass: a response counts up to the last of its leading conditions, a question up to its best.
+WITH judged AS MATERIALIZED (
     SELECT
-        response_id,
         question_id,
-        policy = 'teacher' AS is_teacher,
-        is_teacher
-        AND (getvariable('temperature') IS NULL OR temperature = getvariable('temperature'))
-        AND (getvariable('model') IS NULL OR model = getvariable('model')) AS is_asked,
-        is_asked AND (eligible OR getvariable('filter_after')) AS is_eligible,
-        is_eligible AND (scored OR NOT getvariable('require_scores')) AS is_scored,
-        is_scored AND (
-            getvariable('budget') IS NULL
-            OR coalesce(getvariable('budget')[coalesce(domain, 'other')], 0) > 0
-        ) AS has_budget
-    FROM candidates
+        coalesce(domain, 'other') AS domain,
+        temperature,
+        reached,
+        count(*) AS n,
+        any_value(conditions) AS conditions
+    FROM conditions
+    GROUP BY ALL
+),
+
+questions_of AS (
+    SELECT question_id, NULL AS domain, NULL AS temperature, true AS whole, max(reached) AS reached
+    FROM judged
+    GROUP BY question_id
+    UNION ALL
+    SELECT question_id, domain, temperature, false, max(reached)
+    FROM judged
+    GROUP BY question_id, domain, temperature
+),
+
+depths AS (
+    SELECT whole, domain, temperature, reached, 0 AS responses, count(*) AS questions
+    FROM questions_of
+    GROUP BY ALL
+    UNION ALL
+    SELECT true, NULL, NULL, reached, sum(n), 0 FROM judged GROUP BY reached
+    UNION ALL
+    SELECT false, domain, temperature, reached, sum(n), 0 FROM judged GROUP BY ALL
+),
+
+steps AS (
+    SELECT 0 AS step, 'responses' AS condition
+    UNION ALL
+    SELECT generate_subscripts(conditions, 1), unnest(conditions).condition
+    FROM (SELECT any_value(conditions) AS conditions FROM judged)
 ),
 
 counted AS (
-    SELECT 1 AS step, 'responses' AS condition, count(*) AS n, count(DISTINCT question_id) AS q FROM steps
-    UNION ALL
-    SELECT 2, 'sampled by the teacher', count(*), count(DISTINCT question_id) FROM steps WHERE is_teacher
-    UNION ALL
-    SELECT 3, 'at the temperature and model asked for', count(*), count(DISTINCT question_id) FROM steps WHERE is_asked
-    UNION ALL
-    SELECT 4, 'passed every required filter', count(*), count(DISTINCT question_id) FROM steps WHERE is_eligible
-    UNION ALL
-    SELECT 5, 'scored by both models', count(*), count(DISTINCT question_id) FROM steps WHERE is_scored
-    UNION ALL
-    SELECT 6, 'in a domain with a budget', count(*), count(DISTINCT question_id) FROM steps WHERE has_budget
-    UNION ALL
-    SELECT 7, 'chosen', count(*), count(DISTINCT question_id) FROM selection
+    SELECT
+        s.step,
+        s.condition,
+        d.whole,
+        d.domain,
+        d.temperature,
+        coalesce(sum(d.responses) FILTER (WHERE d.reached >= s.step), 0)::BIGINT AS responses,
+        coalesce(sum(d.questions) FILTER (WHERE d.reached >= s.step), 0)::BIGINT AS questions
+    FROM steps AS s
+    LEFT JOIN depths AS d ON true
+    GROUP BY ALL
 )
 
-SELECT step, condition, n AS responses, q AS questions FROM counted ORDER BY step
+SELECT
+    step,
+    condition,
+    coalesce(sum(responses) FILTER (WHERE whole), 0)::BIGINT AS responses,
+    coalesce(sum(questions) FILTER (WHERE whole), 0)::BIGINT AS questions,
+    list(
+        {
+            'domain': domain,
+            'temperature': temperature,
+            'responses': responses,
+            'questions': questions
+        }
+        ORDER BY domain, temperature
+    ) FILTER (WHERE NOT whole) AS parts
+FROM counted
+GROUP BY step, condition
+ORDER BY step

@@ -1,8 +1,8 @@
 -- Share of the sentences of the split, and of its pool, under each label.
 WITH labelled AS (
-    SELECT s.*, s.response_id IN (SELECT response_id FROM _chosen) AS chosen
-    FROM responses_scored AS s
-    WHERE s.response_id IN (SELECT response_id FROM pool)
+    SELECT *, response_id IN (SELECT response_id FROM _chosen) AS chosen
+    FROM pool
+    WHERE n_sentences IS NOT NULL
 )
 
 SELECT

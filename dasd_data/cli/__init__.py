@@ -16,6 +16,7 @@ __all__ = ["COMPLETE", "NAME", "cli", "main"]
 _COMMANDS = {
     "init": "dasd_data.cli.catalog:init",
     "build": "dasd_data.cli.build:build",
+    "why": "dasd_data.cli.why:why",
     "sql": "dasd_data.cli.query:sql",
     "views": "dasd_data.cli.query:views",
     "show": "dasd_data.cli.query:show",

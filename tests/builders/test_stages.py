@@ -219,3 +219,36 @@ def test_settings_that_are_turned_back_count_again(catalog):
     catalog.config = plain
     assert passing(catalog)["passed: structure"] == 0
     assert catalog.filter_versions()["structure"] == first
+
+
+def test_a_few_responses_are_scored_twice_in_other_batches(catalog, fake_run):
+    """The noise of a bf16 engine could not be told from a preference of the model."""
+    run = fake_run(only_eligible=False)
+    engine, batches = run.engine.score, []
+
+    def noisy(requests):
+        requests = list(requests)
+        batches.append([request.key for request in requests])
+        for result in engine(requests):
+            yield type(result)(result.key, result.logprobs - 0.5 * (len(batches) > 1))
+
+    run.engine.score = noisy
+    counts = score(catalog, run)
+    assert (counts["tokens"], counts["repeat_scores"]) == (6, 3)  # no more than half
+    assert len(batches[0]) == 6
+    assert len(batches[1]) == 3
+    assert counts["scored_tokens"] == values(catalog, "SELECT sum(len(logprobs)) FROM tokens")[0][0]
+    shifts = values(
+        catalog,
+        "SELECT list_sum(s.logprob_sum) - list_sum(r.logprob_sum), list_sum(s.n_tokens)"
+        " FROM repeat_scores AS r JOIN sentence_scores AS s"
+        " USING (response_id, scorer_id, segmentation_id, n_tokens)",
+    )
+    assert [shift for shift, _ in shifts] == pytest.approx([n / 2 for _, n in shifts], rel=1e-4)
+    assert score(catalog, run)["repeat_scores"] == 0
+
+
+def test_repeat_zero_scores_nothing_twice(catalog, fake_run):
+    """Who needs no noise figure would pay for one."""
+    assert score(catalog, fake_run(only_eligible=False, repeat=0))["repeat_scores"] == 0
+    assert score(catalog, fake_run(only_eligible=False, repeat=0.9))["repeat_scores"] == 3

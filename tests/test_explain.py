@@ -1,0 +1,109 @@
+"""`--explain`: the SELECT that a build runs, as text that runs by itself."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from dasd_data.build import build
+from dasd_data.cli import cli
+from dasd_data.errors import UnknownNameError
+from dasd_data.explain import explain, inline
+
+SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
+
+
+@pytest.fixture
+def catalog(made, response):
+    """Six questions in two domains, the first of them with two candidates."""
+    less = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5), (6, 0.9)]}
+    return made(
+        response("a0", question="A", scores=less),
+        response("a1", question="A", scores=SCORES),
+        *(response(f"b{i}", question=f"B{i}", domain="code", scores=SCORES) for i in range(5)),
+    )
+
+
+def same_rows(catalog, view, **settings):
+    """The rows of the written-out SQL in a DuckDB of its own; they must be those of the view."""
+    explained = explain(catalog, view, settings)
+    found = duckdb.connect().sql(explained.sql)
+    file = catalog.find_view(view)
+    expected = catalog.session(file, settings).connection.sql(file.sql)
+    assert found.columns == expected.columns
+    assert found.types == expected.types
+    rows = found.fetchall()
+    assert rows == expected.fetchall()
+    return rows
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"budget": {"code": 2, "math": 1}, "rank_by": "random", "seed": 7},
+        {"scope": "pool", "keep": 2, "rank_by": "teacher_count_resid", "budget": {"math": 2}},
+        {"model": "big", "distilled": "student", "required_filters": "length"},
+    ],
+)
+def test_the_written_out_sql_gives_the_rows_of_the_build(catalog, settings):
+    """A person would check another query than the one that runs."""
+    rows = same_rows(catalog, "low_t_das", **settings)
+    made = build(catalog, "low_t_das", settings, dry_run=True)
+    assert len(rows) == made.rows > 0
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT response_id, p(logprob_sum, n_tokens) AS p, label(p + 0.2, p, getvariable('beta'))"
+        " AS l, 'getvariable(''beta'') p(1, 2)' AS t FROM sentences_flat -- p(1, 2)\nORDER BY ALL",
+        "WITH pool AS (SELECT response_id FROM candidates), p AS (FROM pool)"
+        " SELECT p.response_id FROM p ORDER BY 1",
+        "SELECT s.response_id, exact_mean(s.p) AS m, exact_sum(n_tokens + (1)) AS n,"
+        " messages(NULL, 'it''s', completion(NULL, concat('(', ')'))) AS c"
+        " FROM sentences_flat AS s GROUP BY ALL ORDER BY ALL",
+        "FROM verdicts, runs",
+        "SELECT 'x' AS response_id",
+    ],
+)
+def test_a_users_own_sql_is_written_out_too(catalog, sql):
+    """Only shipped views could be read."""
+    (catalog.path / "views" / "mine.sql").write_text(sql)
+    same_rows(catalog, "mine")
+
+
+def test_macros_are_written_out_with_their_arguments_whole():
+    """`a + b` in place of a factor would change the value."""
+    text = inline("SELECT difference(a + b, f(c, ')')) * 2, x.p (1), \"p\"", {}.__getitem__)
+    assert text == "SELECT ((a + b) - (f(c, ')'))) * 2, x.p (1), \"p\""
+
+
+def test_the_command_prints_sql_that_can_be_pasted(catalog):
+    """The funnel above the SQL would be a syntax error in a DuckDB shell."""
+    arguments = ["build", "--view", "low_t_das", "--explain", "--catalog", str(catalog.path)]
+    done = CliRunner().invoke(cli, [*arguments, "--set", "budget.code=3"])
+    assert done.exit_code == 0, done.output
+    assert len(duckdb.connect().sql(done.stdout).fetchall()) == 4
+    lines = [line.split() for line in done.stdout.split("WITH")[0].splitlines()]
+    assert lines[0][1:3] == ["responses", "questions"]
+    assert lines[-1] == ["--", "4", "4", "3", "1", "within", "the", "budget", "of", "its", "domain"]
+    assert not (catalog.path / "builds").exists()
+    report = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+    assert report["funnel"][-1]["parts"] == [
+        {"domain": "code", "temperature": 0.6, "responses": 5, "questions": 5},
+        {"domain": "math", "temperature": 0.6, "responses": 1, "questions": 1},
+    ]
+    assert report["parameters"]["temperature"] == 0.6
+    assert report["sql"].startswith("WITH")
+
+
+def test_a_view_without_a_selection_has_no_funnel(catalog):
+    """A funnel of conditions that the view does not use would mislead."""
+    (catalog.path / "views" / "mine.sql").write_text("SELECT response_id FROM responses")
+    assert explain(catalog, "mine").funnel == []
+    with pytest.raises(UnknownNameError, match="did you mean 'low_t_das'"):
+        explain(catalog, "low_t_dsa")
