@@ -10,7 +10,7 @@ filter_after = { type = "boolean", default = false, help = "the paper's order: s
 seed = { type = "integer", default = 42, help = "seed of random choices and of the order of questions" }
 */
 SELECT
-    *,
+    * EXCLUDE (scored_temperature),
     CASE getvariable('rank_by')
         WHEN 'teacher_count' THEN teacher_count
         WHEN 'teacher_count_resid' THEN teacher_count_resid
@@ -26,4 +26,10 @@ WHERE
     AND (eligible OR getvariable('filter_after'))
     AND (scored OR NOT getvariable('require_scores'))
     AND (getvariable('temperature') IS NULL OR temperature = getvariable('temperature'))
+    -- Says the same again, of the scores: unlike the line before, it reaches their sentences.
+    AND (
+        getvariable('temperature') IS NULL
+        OR NOT getvariable('require_scores')
+        OR scored_temperature = getvariable('temperature')
+    )
     AND (getvariable('model') IS NULL OR model = getvariable('model'))
