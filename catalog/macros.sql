@@ -19,25 +19,30 @@ CREATE MACRO units(n_tokens, n_bytes) AS
 -- Difference of probabilities, not of log-probabilities.
 CREATE MACRO difference(p_teacher, p_student) AS p_teacher - p_student;
 
--- Label of a sentence over two models.
-CREATE MACRO label(p_teacher, p_student, beta) AS
-    CASE
-        WHEN p_teacher - p_student > beta THEN 'teacher'
-        WHEN p_student - p_teacher > beta THEN 'student'
-        WHEN p_teacher IS NOT NULL AND p_student IS NOT NULL THEN 'shared'
-    END;
+-- Label of a sentence over two models, as a number: 1 teacher, -1 student, 0 shared. Numbers are
+-- counted several times faster than texts.
+CREATE MACRO label_code(p_teacher, p_student, beta) AS
+    (p_teacher - p_student > beta)::TINYINT - (p_student - p_teacher > beta)::TINYINT;
 
--- Label over three models: shared when all three agree within alpha, then teacher, student, boosted.
-CREATE MACRO label3(p_teacher, p_student, p_distilled, alpha, beta) AS
+-- Over three models: shared when all three agree within alpha, then teacher, student, boosted (2).
+CREATE MACRO label3_code(p_teacher, p_student, p_distilled, alpha, beta) AS
     CASE
         WHEN p_teacher IS NULL OR p_student IS NULL OR p_distilled IS NULL THEN NULL
         WHEN greatest(
             abs(p_teacher - p_student), abs(p_teacher - p_distilled), abs(p_student - p_distilled)
-        ) <= alpha THEN 'shared'
-        WHEN p_teacher - p_student > beta THEN 'teacher'
-        WHEN p_student - p_teacher > beta THEN 'student'
-        ELSE 'boosted'
-    END;
+        ) <= alpha THEN 0
+        WHEN p_teacher - p_student > beta THEN 1
+        WHEN p_student - p_teacher > beta THEN -1
+        ELSE 2
+    END::TINYINT;
+
+CREATE MACRO label_name(code) AS
+    CASE code WHEN 1 THEN 'teacher' WHEN -1 THEN 'student' WHEN 0 THEN 'shared' WHEN 2 THEN 'boosted' END;
+
+CREATE MACRO label(p_teacher, p_student, beta) AS label_name(label_code(p_teacher, p_student, beta));
+
+CREATE MACRO label3(p_teacher, p_student, p_distilled, alpha, beta) AS
+    label_name(label3_code(p_teacher, p_student, p_distilled, alpha, beta));
 
 -- Mean that is the same at any thread count: floats are summed as integers of 1e-9.
 CREATE MACRO exact_sum(x) AS sum(round(x::DOUBLE * 1e9)::BIGINT);

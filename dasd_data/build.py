@@ -259,8 +259,8 @@ def _shards(
 ) -> list[shards.Shard]:
     session.set_text("system", catalog.config.build.system)
     order = ", ".join(f"c.{identifier(name)}" for name in view.key)
-    relation = session.connection.sql(f"{sqlfiles.report('render')} ORDER BY {order}")
-    reader = relation.to_arrow_reader(BATCH_ROWS)
+    session.execute(f"CREATE TEMP VIEW _texts AS {sqlfiles.report('texts')} ORDER BY {order}")
+    reader = session.connection.sql(sqlfiles.report("render")).to_arrow_reader(BATCH_ROWS)
     total, done = manifest["rows"], 0
 
     def count(rows: int) -> None:

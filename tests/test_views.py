@@ -541,3 +541,90 @@ def test_p_per_byte_does_not_depend_on_the_tokenizer(made, response):
         "SELECT p_distilled FROM sentence_pairs", distilled="distilled", **settings
     ).fetchall()
     assert row == (None,)
+
+
+def by_hand(sentences, min_tokens, three, alpha=0.1, beta=0.1):
+    """Counts, mean difference and tokens of one response, by the definitions in plain Python."""
+    counts = dict.fromkeys(("teacher", "student", "shared", "boosted"), 0)
+    differences, tokens = [], 0
+    for (n_t, p_t), (n_s, p_s), (n_d, p_d) in sentences:
+        if min(n_t, n_s) < min_tokens or (three and n_d == 0):
+            continue
+        far = max(abs(p_t - p_s), abs(p_t - p_d), abs(p_s - p_d)) > alpha
+        if three and not far:
+            label = "shared"
+        elif p_t - p_s > beta:
+            label = "teacher"
+        elif p_s - p_t > beta:
+            label = "student"
+        else:
+            label = "boosted" if three else "shared"
+        counts[label] += 1
+        differences.append(p_t - p_s)
+        tokens += n_t
+    if not differences:
+        return None
+    return (*counts.values(), sum(differences) / len(differences), tokens)
+
+
+@pytest.mark.parametrize("three", [False, True])
+@pytest.mark.parametrize("min_tokens", [1, 4])
+def test_counts_agree_with_the_definitions_in_plain_python(made, response, three, min_tokens):
+    """A faster query could count other sentences than the definitions do."""
+    import random
+
+    rng = random.Random(7)
+
+    def sentence():
+        n = rng.choice([0, 1, 3, 4, 20])
+        return n, rng.random() * 0.98 + 0.01 if n else 1.0
+
+    texts = {
+        f"r{i:02}": [(sentence(), sentence(), sentence()) for _ in range(rng.randrange(1, 12))]
+        for i in range(24)
+    }
+    names = ("teacher", "student", "distilled")
+    catalog = made(
+        *(
+            response(
+                key,
+                question=f"q{i // 3}",
+                temperature=(0.6, 1.0, None)[i % 3],
+                scores={name: [s[n] for s in text] for n, name in enumerate(names)},
+            )
+            for i, (key, text) in enumerate(texts.items())
+        )
+    )
+    settings = {"min_tokens": min_tokens, **({"distilled": "distilled"} if three else {})}
+    columns = (
+        "response_id, teacher_count, student_count, shared_count, boosted_count,"
+        " mean_difference, n_tokens_teacher"
+    )
+    found = {
+        row[0]: row[1:]
+        for row in catalog.sql(f"SELECT {columns} FROM responses_scored", **settings).fetchall()
+    }
+    wanted = {key: by_hand(text, min_tokens, three) for key, text in texts.items()}
+    assert found.keys() == {key for key, value in wanted.items() if value}
+    for key, value in found.items():
+        assert value == pytest.approx(wanted[key], abs=1e-6), key
+
+
+def test_asking_for_a_temperature_changes_no_score(made, response):
+    """What is skipped for speed would change scores, or lose those of unknown temperature."""
+    catalog = made(
+        *(
+            response(
+                f"r{i}",
+                question=f"q{i % 3}",
+                temperature=(0.6, 1.0, None)[i % 3],
+                scores=scores([SURE] * (i + 1), [LOW] * (i % 4 + 1) + [SURE] * (i - i % 4)),
+            )
+            for i in range(9)
+        )
+    )
+    every = {row[0]: row for row in catalog.sql("FROM pool").fetchall()}
+    assert every.keys() == {f"r{i}" for i in range(9)}
+    for temperature, ids_there in ((0.6, {"r0", "r3", "r6"}), (1.0, {"r1", "r4", "r7"})):
+        rows = {row[0]: row for row in catalog.sql("FROM pool", temperature=temperature).fetchall()}
+        assert rows == {key: every[key] for key in ids_there}

@@ -11,22 +11,25 @@ normalization = { type = "choice", choices = ["token", "byte"], default = "token
 bytes_per_token = { type = "number", default = 3, minimum = 0.1, help = "with normalization = byte: bytes that count as one token" }
 alpha = { type = "number", default = 0.1, minimum = 0, maximum = 1, help = "with a distilled model: differences within which a sentence is shared" }
 */
+-- Lists that are aligned with the scores are indexed, not unnested: a query that reads none of their
+-- columns does not read them. A filter on temperature is applied before anything is unnested.
 WITH unnested AS (
     SELECT
         n.response_id,
         n.segmentation_id,
-        unnest(range(len(n.byte_end))) AS sentence_index,
-        unnest(n.section) AS section_code,
-        unnest(n.kind) AS kind_code,
-        unnest([0] || n.byte_end[: -2]) AS byte_start,
-        unnest(n.byte_end) AS byte_end,
+        r.temperature,
+        n.section AS sections,
+        n.kind AS kinds,
+        n.byte_end AS byte_ends,
+        unnest(range(1, len(t.n_tokens) + 1)) AS number,
         unnest(t.n_tokens) AS n_teacher,
         unnest(s.n_tokens) AS n_student,
         unnest(t.logprob_sum) AS logprob_sum_teacher,
         unnest(s.logprob_sum) AS logprob_sum_student,
-        unnest(d.n_tokens) AS n_distilled,
-        unnest(d.logprob_sum) AS logprob_sum_distilled
-    FROM sentences AS n
+        d.n_tokens AS n_tokens_distilled,
+        d.logprob_sum AS logprob_sums_distilled
+    FROM responses AS r
+    INNER JOIN sentences AS n ON r.response_id = n.response_id
     INNER JOIN sentence_scores AS t
         ON n.response_id = t.response_id
         AND n.segmentation_id = t.segmentation_id
@@ -45,20 +48,36 @@ WITH unnested AS (
 probabilities AS (
     SELECT
         *,
-        p(logprob_sum_teacher, units(n_teacher, byte_end - byte_start)) AS p_teacher,
-        p(logprob_sum_student, units(n_student, byte_end - byte_start)) AS p_student,
-        p(logprob_sum_distilled, units(n_distilled, byte_end - byte_start)) AS p_distilled
+        byte_ends[number] - coalesce(byte_ends[number - 1], 0) AS n_bytes,
+        p(logprob_sum_teacher, units(n_teacher, n_bytes)) AS p_teacher,
+        p(logprob_sum_student, units(n_student, n_bytes)) AS p_student,
+        p(logprob_sums_distilled[number], units(n_tokens_distilled[number], n_bytes)) AS p_distilled
     FROM unnested
+),
+
+labelled AS (
+    SELECT
+        *,
+        CASE
+            WHEN getvariable('distilled') IS NULL
+                THEN label_code(p_teacher, p_student, getvariable('beta'))
+            ELSE
+                label3_code(
+                    p_teacher, p_student, p_distilled, getvariable('alpha'), getvariable('beta')
+                )
+        END AS label_code
+    FROM probabilities
 )
 
 SELECT
     response_id,
     segmentation_id,
-    sentence_index,
-    ['thinking', 'answer'][section_code + 1] AS section,
-    ['prose', 'math', 'code', 'table'][kind_code + 1] AS kind,
-    byte_start,
-    byte_end,
+    temperature,
+    number - 1 AS sentence_index,
+    ['thinking', 'answer'][sections[number] + 1] AS section,
+    ['prose', 'math', 'code', 'table'][kinds[number] + 1] AS kind,
+    coalesce(byte_ends[number - 1], 0) AS byte_start,
+    byte_ends[number] AS byte_end,
     n_teacher,
     n_student,
     logprob_sum_teacher,
@@ -67,10 +86,6 @@ SELECT
     p_student,
     p_distilled,
     difference(p_teacher, p_student) AS difference,
-    CASE
-        WHEN getvariable('distilled') IS NULL
-            THEN label(p_teacher, p_student, getvariable('beta'))
-        ELSE
-            label3(p_teacher, p_student, p_distilled, getvariable('alpha'), getvariable('beta'))
-    END AS label
-FROM probabilities
+    label_name(label_code) AS label,
+    label_code
+FROM labelled

@@ -7,19 +7,23 @@ min_tokens = { type = "integer", default = 4, minimum = 1, help = "sentences sho
 WITH counts AS (
     SELECT
         response_id,
+        temperature,
         count(*) AS n_sentences,
-        count(*) FILTER (WHERE label = 'teacher') AS teacher_count,
-        count(*) FILTER (WHERE label = 'student') AS student_count,
-        count(*) FILTER (WHERE label = 'shared') AS shared_count,
-        count(*) FILTER (WHERE label = 'boosted') AS boosted_count,
-        exact_mean(difference) AS mean_difference,
+        count(*) FILTER (WHERE label_code = 1) AS teacher_count,
+        count(*) FILTER (WHERE label_code = -1) AS student_count,
+        count(*) FILTER (WHERE label_code = 0) AS shared_count,
+        count(*) FILTER (WHERE label_code = 2) AS boosted_count,
+        exact_sum(difference)::DOUBLE / count(*) / 1e9 AS mean_difference,
         sum(n_teacher)::BIGINT AS n_tokens_teacher,
         sum(n_student)::BIGINT AS n_tokens_student,
         exact_sum(logprob_sum_teacher)::DOUBLE / 1e9 AS logprob_teacher,
         exact_sum(logprob_sum_student)::DOUBLE / 1e9 AS logprob_student
     FROM sentence_pairs
-    WHERE label IS NOT NULL AND least(n_teacher, n_student) >= getvariable('min_tokens')
-    GROUP BY response_id
+    WHERE
+        label_code IS NOT NULL
+        AND n_teacher >= getvariable('min_tokens')
+        AND n_student >= getvariable('min_tokens')
+    GROUP BY response_id, temperature
 ),
 
 -- Least squares of teacher_count on n_tokens_teacher within temperature and domain, in integers.
@@ -29,7 +33,6 @@ joined AS (
         r.question_id,
         r.policy,
         r.model,
-        r.temperature,
         d.domain,
         count(*) OVER same AS n,
         sum(c.n_tokens_teacher::HUGEINT) OVER same AS sx,
@@ -39,7 +42,7 @@ joined AS (
     FROM counts AS c
     INNER JOIN responses AS r USING (response_id)
     INNER JOIN question_domains AS d USING (question_id)
-    WINDOW same AS (PARTITION BY r.temperature, d.domain)
+    WINDOW same AS (PARTITION BY c.temperature, d.domain)
 )
 
 SELECT

@@ -28,6 +28,7 @@ SELECT
     coalesce(l.n_bytes, 0) AS n_bytes,
     coalesce(e.n, 0) = len(getvariable('filters')) AS eligible,
     s.response_id IS NOT NULL AS scored,
+    s.temperature AS scored_temperature,
     s.* EXCLUDE (response_id, question_id, domain, policy, model, temperature)
 FROM responses AS r
 INNER JOIN question_domains AS d USING (question_id)
