@@ -77,7 +77,7 @@ def number(row: Mapping[str, Any], column: str) -> float | None:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        raise RowError(f"`{column}` is not a number: {value!r}")
+        raise RowError(f"`{column}` is not a number: {shortened(value)}")
     return found
 
 
@@ -96,7 +96,7 @@ def whole(row: Mapping[str, Any], column: str) -> int | None:
         value = int(found)
     bits = WHOLE_BITS.get(column, 32)
     if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
-        raise RowError(f"`{column}` is not within {bits} bits, signed: {value}")
+        raise RowError(f"`{column}` is not within {bits} bits, signed: {shortened(value)}")
     return value
 
 
@@ -111,8 +111,8 @@ def domain_of(value: Any, context: Context) -> str | None:
     if context.domain:
         return context.domain
     raise RowError(
-        f"domain {value!r} is none of {', '.join(DOMAINS)}: rename it in the file, or give "
-        "--domain for the rows whose domain is unknown"
+        f"domain {shortened(value)} is none of {', '.join(DOMAINS)}: rename it in the file, or "
+        "give --domain for the rows whose domain is unknown"
     )
 
 
@@ -145,6 +145,12 @@ def logprobs(value: Any, column: str = "logprobs") -> NDArray[np.float32]:
     _refuse(array, array <= VLLM_FLOOR, column, "not a log-probability: {:g} (vLLM's floor)")
     _refuse(array, array > MAX_LOGPROB, column, "above 0, so no log-probability: {:g}")
     return np.minimum(array, 0.0).astype(np.float32)
+
+
+def shortened(value: Any) -> str:
+    """A value as a reason shows it, whatever its length."""
+    shown = repr(value[:60] if isinstance(value, str) else value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"
 
 
 def _refuse(array: Any, bad: Any, column: str, reason: str) -> None:
