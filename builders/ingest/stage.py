@@ -45,7 +45,8 @@ class Ingest:
         self.context, self.strict, self.run, self.seen = context, strict, run, seen
         self._known_tables = token_tables(catalog)
         self.excerpts = EXCERPTS
-        self.known, self.unknown = False, None  # shapes: whether any was, the first error
+        self.known = False  # whether any file's shape was
+        self.unknown: UsageError | None = None  # the first row's whose shape was not
         self._start()
 
     def file(self, path: Path, progress: Callable[[int], None]) -> None:

@@ -28,16 +28,15 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-class _Splits(msgspec.Struct):
-    splits: list[str]
-
-
 class _Shard(msgspec.Struct):
     filename: str
 
 
-class _Shards(msgspec.Struct):
-    files: list[_Shard] = msgspec.field(name="_data_files")
+class _Saved(msgspec.Struct):
+    """What `datasets` writes beside its files: `dataset_dict.json` or `state.json`."""
+
+    splits: list[str] = []
+    shards: list[_Shard] = msgspec.field(name="_data_files", default_factory=list)
 
 
 def read_parquet(file: str, path: Path, on_bytes: OnBytes | None) -> Iterator[RawRow]:
@@ -89,13 +88,13 @@ def is_saved_dataset(folder: Path) -> bool:
 
 def _description(folder: Path) -> list[str] | None:
     """The splits of a saved dict, else the files of a saved data set; None: it is neither."""
-    for name, kind in (("dataset_dict.json", _Splits), ("state.json", _Shards)):
+    for name in ("dataset_dict.json", "state.json"):
         try:
-            found = msgspec.json.decode((folder / name).read_bytes(), type=kind)
+            saved = msgspec.json.decode((folder / name).read_bytes(), type=_Saved)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             continue
-        names = found.splits if isinstance(found, _Splits) else [f.filename for f in found.files]
-        if all(Path(n).name == n != ".." for n in names):  # not of another folder
+        names = saved.splits + [shard.filename for shard in saved.shards]
+        if names and all(Path(n).name == n != ".." for n in names):  # none of another folder
             return names
     return None
 

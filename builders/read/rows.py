@@ -47,7 +47,11 @@ class RawRow:
 def repeated(names: Iterable[str]) -> str | None:
     """The first name that comes twice, None if there is none."""
     seen: set[str] = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def shown(path: Path) -> str:

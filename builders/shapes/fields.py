@@ -118,7 +118,11 @@ def domain_of(value: Any, context: Context) -> str | None:
 
 def integers(value: Any, column: str) -> NDArray[np.int32]:
     """A list of token ids: whole numbers from 0 to 2**31 - 1."""
-    array = np.asarray(_list(value, column))
+    values = _list(value, column)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists in it
+        raise RowError(f"`{column}` is not a list of token ids") from None
     if not len(array):
         return np.zeros(0, np.int32)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer) or array.min() < 0:
@@ -137,7 +141,7 @@ def logprobs(value: Any, column: str = "logprobs") -> NDArray[np.float32]:
     values = _list(value, column)
     try:
         array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RowError(f"`{column}` is not a list of numbers") from None
     if array.ndim != 1:
         raise RowError(f"`{column}` is not a list of numbers")

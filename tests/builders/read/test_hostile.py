@@ -60,13 +60,13 @@ def test_a_bomb_is_stopped_and_the_rows_before_it_kept(
     tmp_path: Path, pack: Callable[[bytes], bytes]
 ) -> None:
     """A small file that undoes to many gigabytes would fill the catalog or never end."""
-    block = pack(b"\n" * (64 * MB))  # frames follow each other: 10 GB of blank lines
+    block = pack((b" " * (MB - 1) + b"\n") * 64)  # frames follow each other: 10 GB of blank lines
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(pack(b'{"a": 1}\n') + block * 160)
     grown, first, last = in_a_child(path)
     assert first[1] == {"a": 1}
     assert last[1] is None and "is a bomb" in last[2] and "100 times" in last[2]
-    assert last[0] < 400 * MB  # lines: what is let through is 256 MB and 100 times what was read
+    assert last[0] < 500  # lines of 1 MB: let through are 256 MB and 100 times what was read
     assert grown < 700
 
 
@@ -150,7 +150,7 @@ def test_a_page_with_a_wrong_checksum_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(
         pa.table({"a": ["number one", "number two"]}), path,
-        write_page_checksum=True, compression="none", use_dictionary=False,
+        write_page_checksum=True, compression="none", use_dictionary=False, write_statistics=False,
     )  # fmt: skip
     path.write_bytes(path.read_bytes().replace(b"number two", b"number twO", 1))
     (row,) = read(path)
