@@ -9,12 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builders.harmony.parse import DEFECTS, completion_start, parse, parse_prompt, prompt_context
 from builders.segment import KINDS, segment
 from builders.shapes.fitting import fit_ids, fit_pieces
 from builders.tokens.fit import fit, fit_harmony
-from builders.tokens.table import TokenTable
+from builders.tokens.table import Pieces, TokenTable
 from builders.tokens.think import join_think, split_think
 from builders.tokens.vocab import HARMONY_END, HARMONY_SPECIALS, Vocab, byte_level_alphabet
 from dasd_data.errors import DasdError, RowError
@@ -38,7 +39,7 @@ def harmony_table() -> TokenTable:
     return TokenTable(Vocab(pieces, frozenset(HARMONY_SPECIALS)))
 
 
-def token_ids(choices: Choices) -> list[int]:
+def token_ids(choices: Choices) -> NDArray[np.int32]:
     """Ids of the table: half of them structure and names, now and then one that is not in it."""
     ids = []
     while choices.more:
@@ -49,7 +50,7 @@ def token_ids(choices: Choices) -> list[int]:
             ids.append(256 + (kind - 100) % len(TEXTS))
         else:
             ids.append(choices.below(256) if kind < 255 else 199_000)
-    return ids
+    return np.array(ids, np.int32)
 
 
 def harmony(data: bytes) -> None:
@@ -61,13 +62,17 @@ def harmony(data: bytes) -> None:
                 call(ids, table)
             except RowError as error:
                 assert "is not in tokenizer" in str(error)
-        ids = [i for i in ids if i != 199_000]
+        ids = ids[ids != 199_000]
     parsed = parse(ids, table)
     text = parsed.thinking + (parsed.answer or "")
     assert len(parsed.token_bytes) == len(ids)
-    assert min(parsed.token_bytes, default=0) >= 0
+    assert (parsed.token_bytes >= 0).all()
     assert sum(parsed.token_bytes) == len(text.encode())
-    assert all(not n for i, n in zip(ids, parsed.token_bytes, strict=True) if i in HARMONY_SPECIALS)
+    assert all(
+        not n
+        for i, n in zip(ids.tolist(), parsed.token_bytes, strict=True)
+        if i in HARMONY_SPECIALS
+    )
     pieces = table.text_pieces(ids)
     held = b"".join(p for p, n in zip(pieces, parsed.token_bytes, strict=True) if n)
     if "\ufffd" not in text:
@@ -82,7 +87,7 @@ def harmony(data: bytes) -> None:
         and "several_finals" not in parsed.defects
     ):
         fitted = fit_harmony(parsed.thinking, parsed.answer, ids, table)
-        assert fitted.token_bytes == parsed.token_bytes
+        assert fitted.token_bytes.tolist() == parsed.token_bytes.tolist()
 
 
 def think(data: bytes) -> None:
@@ -140,14 +145,14 @@ def fitting(data: bytes) -> None:
         pieces.append(choices.take())
     whole = {"thinking+answer": (thinking or "") + answer, "thinking": thinking, "answer": answer}
     try:
-        counts, covered = fit_pieces(thinking, answer, pieces)
+        counts, covered = fit_pieces(thinking, answer, Pieces.of(pieces))
     except RowError as error:
         assert len(str(error)) < 2000
     else:
-        assert len(counts) == len(pieces) and min(counts, default=0) >= 0
+        assert len(counts) == len(pieces) and (counts >= 0).all()
         assert sum(counts) == len((whole[covered] or "").encode()), covered
-    if (counts_ := fit(wrapped.encode(), pieces)) is not None:
-        assert sum(counts_) == len(wrapped.encode()) and min(counts_, default=0) >= 0
+    if (counts_ := fit(wrapped.encode(), Pieces.of(pieces))) is not None:
+        assert sum(counts_) == len(wrapped.encode()) and (counts_ >= 0).all()
     ids = token_ids(choices)
     for call in (fit_ids, lambda *a: _pair(fit_harmony(*a))):
         try:
