@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-quick lint format clean
+.PHONY: demo test test-quick fuzz lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -23,6 +23,10 @@ test: $(READY)
 
 test-quick: $(READY)
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+# Every parser with a million inputs: an hour or two. Findings land in fuzz-findings/.
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --runs 1000000
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -112,5 +112,6 @@ def versions() -> dict[str, str]:
 
 
 def reason(error: DasdError) -> str:
-    """A refusal's reason as it is kept in the catalog: one line, bounded."""
-    return " ".join(str(error).split())[:500]
+    """A refusal's reason as it is kept in the catalog: one line, bounded, nothing unprintable."""
+    line = " ".join(str(error)[:5000].split())[:500]
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)[:500]

@@ -121,7 +121,7 @@ def _target(settings: Mapping[str, Any], file: Path) -> Path:
 def _read(file: Path) -> dict[str, Any]:
     try:
         settings = tomllib.loads(file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
     _known(settings, {"catalog", "threads", "scorers", "filters", "build", "sql"}, file)
     if not isinstance(settings.get("catalog", ""), str):

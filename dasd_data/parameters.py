@@ -53,7 +53,7 @@ class Parameter:
         for key in declaration:
             if key not in known:
                 raise UnknownNameError("parameter setting", key, known, f" ({path}, {name})")
-        if declaration.get("type") not in _TYPES:
+        if str(declaration.get("type")) not in _TYPES:
             raise ConfigError(f"{path}: parameter {name}: type must be one of {', '.join(_TYPES)}")
         for key, kinds in _SETTINGS.items():
             value = declaration.get(key)
@@ -77,9 +77,9 @@ class Parameter:
             value = _CONVERT[self.type](value)
         except UsageError:
             raise
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             raise ConfigError(
-                f"parameter {self.name}: {value!r} is not a value of type {self.type}"
+                f"parameter {self.name}: {str(value)[:80]!r} is not a value of type {self.type}"
                 + (": write name=N, or JSON" if self.type == "budget" else "")
             ) from None
         if self.choices and value not in self.choices:
@@ -186,6 +186,7 @@ def _boolean(value: Any) -> bool:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
+    value.encode()  # a ValueError where the command line was not UTF-8
     return value
 
 

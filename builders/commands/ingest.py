@@ -84,6 +84,8 @@ def report(counts: Counter[str]) -> None:
             f"{counts['unaligned']:,} could not be aligned: dasd-data sql "
             '"SELECT reason, count(*) FROM attempts GROUP BY ALL"'
         )
+    if counts["unknown files"]:
+        note(f"{count(counts['unknown files'], 'file')} of no known shape, not read")
     if counts["refused"]:
         note(
             f"{count(counts['refused'], 'row')} refused: dasd-data sql "

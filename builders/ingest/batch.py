@@ -17,6 +17,8 @@ from dasd_data.keys import digest, question_id
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+ROW_BYTES = 500  # of a row besides its texts: rows of a few letters fill memory too
+
 Place = tuple[str, int]  # file and line
 
 
@@ -59,6 +61,7 @@ class Batch:
     def _put(self, table: str, row: dict[str, Any], place: Place) -> None:
         self.rows.setdefault(table, []).append(row)
         self.places.setdefault(table, []).append(place)
+        self.size += ROW_BYTES
 
     def _question(self, question: Question, place: Place) -> str:
         key = question_id(question.text, question.meta.get("system"))

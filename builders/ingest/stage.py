@@ -21,12 +21,14 @@ from builders.segment.derive import TableOf, score_rows, sentence_rows
 from builders.segment.stage import segment_missing, token_tables
 from builders.tokens.table import TokenTable
 from dasd_data.catalog import Catalog
-from dasd_data.errors import DasdError, DataError, RowError
+from dasd_data.errors import DasdError, DataError, RowError, UsageError
 from dasd_data.interrupts import held
 from dasd_data.keys import first_of_key, kept
 from dasd_data.store import Appended
 
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
+EXCERPTS = 1_000  # refused rows of a file that are kept with their beginning; the others without
+UNKNOWN_ROWS = 100  # rows of no known shape at the beginning of a file, before it is given up
 OTHER_CONTENT = "a row with the same key and other content is there already"
 OTHER_PENDING = (
     "its key was announced with other content by a run that died or still goes on: let that run "
@@ -42,17 +44,39 @@ class Ingest:
     ) -> None:
         self.context, self.strict, self.run, self.seen = context, strict, run, seen
         self._known_tables = token_tables(catalog)
+        self.excerpts = EXCERPTS
+        self.known = False  # whether any file's shape was
+        self.unknown: UsageError | None = None  # the first row's whose shape was not
         self._start()
 
     def file(self, path: Path, progress: Callable[[int], None]) -> None:
         """Ingest one input."""
-        context = replace(self.context, file=str(path), source="")
+        context = replace(self.context, file=read.shown(path), source="")
         shape: shapes.Shape | None = None
+        self.excerpts, unknown = EXCERPTS, 0
         for row in read.read(path, on_bytes=progress):
             with held():  # a response is never without its tokens
                 shape = self._row(row, shape, context)
+            unknown += shape is None and row.value is not None
             if self.batch.size >= BATCH_BYTES or time.monotonic() >= self.deadline:
                 self.commit()
+            if shape is None and unknown == UNKNOWN_ROWS:
+                why = f"{unknown} rows are of no known shape: the rest of the file is not read"
+                self._refuse((row.file, row.line + 1), why)
+                break
+        self.run.counts["unknown files"] += shape is None and unknown > 0
+
+    def _detect(self, row: shapes.Row, context: shapes.Context) -> shapes.Shape:
+        """The shape of a file by this row; an error of the row, unless all files have none."""
+        try:
+            shape = shapes.detect(row, context)
+        except UsageError as error:
+            if self.strict:
+                raise
+            self.unknown = self.unknown or error
+            raise RowError(str(error)) from error
+        self.known = True
+        return shape
 
     def _row(
         self, row: read.RawRow, shape: shapes.Shape | None, context: shapes.Context
@@ -63,7 +87,7 @@ class Ingest:
         try:
             if row.value is None:
                 raise RowError(row.error or "unreadable")
-            shape = shape or shapes.detect(row.value, context)
+            shape = shape or self._detect(row.value, context)
             for record in shape.parse(row.value, context, row.line):
                 self.batch.add(record, place)
         except RowError as error:
@@ -119,7 +143,8 @@ class Ingest:
         if self.strict:
             raise DataError(f"{place[0]}:{place[1]}: {why}")
         self.run.counts["refused"] += 1
-        self.batch.refuse(place, why, raw)
+        self.excerpts -= 1
+        self.batch.refuse(place, why, raw if self.excerpts >= 0 else None)
 
     def _drop_conflicts(self, tables: dict[str, pa.Table]) -> None:
         """Quarantine rows whose key is there, or came before, with other content.
@@ -163,7 +188,7 @@ def ingest(
     A row that cannot be taken goes to `quarantine` with file, line and reason; with `strict` it
     raises DataError instead. `progress` is told how many more bytes were read. Sentences and
     their sums are made on the way. Ids of the responses read are added to `seen`. Returns counts
-    by name.
+    by name. Raises UsageError where no file has a known shape.
     """
     inputs = read.expand(paths)
     configuration = {
@@ -180,6 +205,8 @@ def ingest(
             if not strict:
                 stage.commit()  # what was read before stays
             raise
+        if stage.unknown and not stage.known:
+            raise stage.unknown
         stage.commit()
     run.counts += segment_missing(catalog)
     return run.counts

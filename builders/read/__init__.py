@@ -8,13 +8,13 @@ from pathlib import Path
 from builders.read.columnar import read_arrow, read_parquet, saved_files
 from builders.read.delimited import read_delimited
 from builders.read.document import read_document
-from builders.read.expand import expand, stored_bytes
+from builders.read.expand import expand, kind_of, stored_bytes
 from builders.read.lines import read_jsonl
 from builders.read.open import ByteStream
-from builders.read.rows import EXCERPT_BYTES, ROW_CAP_BYTES, OnBytes, RawRow
+from builders.read.rows import EXCERPT_BYTES, ROW_CAP_BYTES, OnBytes, RawRow, shown
 from builders.read.sniff import UTF8_BOM, is_parquet, sniff
 
-__all__ = ["RawRow", "expand", "read", "stored_bytes"]
+__all__ = ["RawRow", "expand", "read", "shown", "stored_bytes"]
 
 _READERS = {"jsonl": read_jsonl, "document": read_document, "delimited": read_delimited}
 _REFUSED = {
@@ -28,12 +28,26 @@ def read(
 ) -> Iterator[RawRow]:
     """The rows of one input of `expand`, in memory bounded by the longest row and `row_cap_bytes`.
 
-    What cannot be read is a row with an `error`; the rows around it are kept. `on_bytes` is
-    told how many more bytes of the file, as stored, have been read (see `stored_bytes`).
-    Raises OSError where the file cannot be opened.
+    What cannot be read, if it is the file itself, is a row with an `error`; the rows around it
+    are kept. Of a compressed file no more is read than `open.RATIO_CAP` times its size, and
+    `open.FREE_BYTES`. `on_bytes` is told how many more bytes of the file, as stored, have been
+    read (see `stored_bytes`). A file that cannot be stored under its name has its bytes escaped.
     """
     path = Path(path)
-    file = str(path)
+    line = 1
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            yield RawRow(shown(path), 1, None, f"not a file but {kind_of(path)}")
+            return
+        for row in _rows(path, row_cap_bytes, on_bytes):
+            line = row.line + 1
+            yield row
+    except OSError as error:  # no permission, gone since it was listed, a disk that fails
+        yield RawRow(shown(path), line, None, f"the file cannot be read: {error.strerror}")
+
+
+def _rows(path: Path, row_cap_bytes: int, on_bytes: OnBytes | None) -> Iterator[RawRow]:
+    file = shown(path)
     if path.is_dir():
         line = 1
         for part in saved_files(path):

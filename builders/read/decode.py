@@ -10,9 +10,13 @@ from typing import Any
 import msgspec
 
 from builders.read.rows import EXCERPT_BYTES, RawRow
-from builders.read.scan import may_repeat_key
+from builders.read.scan import deepest, may_repeat_key
 
 _DECODER = msgspec.json.Decoder()
+# Well below Python's limit on recursion, which all that handles a row afterwards must keep to.
+MAX_DEPTH = 256
+TOO_DEEP = f"nested too deeply to be read, over {MAX_DEPTH} levels"
+
 _NOT_A_NUMBER = re.compile(rb"-?(NaN|Infinity|nan|inf)\b")
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 
@@ -25,7 +29,7 @@ def decode_row(file: str, line: int, text: bytes) -> RawRow:
     try:
         value = _DECODER.decode(text)
     except RecursionError:
-        return RawRow(file, line, None, "nested too deeply to be read", excerpt)
+        return RawRow(file, line, None, TOO_DEEP, excerpt)
     except UnicodeDecodeError as error:
         bad = error.object[error.start]
         return RawRow(file, line, None, f"not UTF-8: byte 0x{bad:02x} in a string", excerpt)
@@ -38,8 +42,11 @@ def decode_row(file: str, line: int, text: bytes) -> RawRow:
         kind = {list: "a list", str: "a string", type(None): "null", bool: "a truth value"}
         reason = f"not an object but {kind.get(type(value), 'a number')}"
         return RawRow(file, line, None, reason, excerpt)
+    brackets = text.count(b"[") + text.count(b"{")
+    if brackets > MAX_DEPTH and deepest(text) > MAX_DEPTH:
+        return RawRow(file, line, None, TOO_DEEP, excerpt)
     if may_repeat_key(text) and (key := _repeated_key(text)) is not None:
-        return RawRow(file, line, None, f"the key {key!r} stands twice", excerpt)
+        return RawRow(file, line, None, f"the key {key[:80]!r} stands twice", excerpt)
     return RawRow(file, line, value, None, excerpt)
 
 
@@ -55,7 +62,7 @@ def _reason(text: bytes, error: str) -> str:
         return error[0].lower() + error[1:] if not error.startswith("JSON") else error
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "the JSON is cut off before its end"
     return "a string holds half of a surrogate pair, which is no character"
 

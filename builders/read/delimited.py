@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from builders.read.lines import Line, lines
 from builders.read.open import ByteStream
-from builders.read.rows import EXCERPT_BYTES, RawRow
+from builders.read.rows import EXCERPT_BYTES, RawRow, repeated
 
 csv.field_size_limit(2**31 - 1)  # the cap on a row is ours; the module's default is 128 KB
 
@@ -66,10 +66,25 @@ def read_delimited(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
         if not record:
             continue
         if columns is None:
+            if why := _unusable(record):
+                yield RawRow(
+                    file, number + 1, None, f"no row can be read: {why}", text.raw[:EXCERPT_BYTES]
+                )
+                return
             columns = record
             continue
         number += 1
         yield _row(file, number, columns, record, text.raw[:EXCERPT_BYTES])
+
+
+def _unusable(header: list[str]) -> str | None:
+    """Why rows cannot be read under a header, None where they can."""
+    try:
+        "".join(header).encode()
+    except UnicodeEncodeError:
+        return "its header is not UTF-8"
+    twice = repeated(header)
+    return None if twice is None else f"the column {twice[:80]!r} stands twice in its header"
 
 
 def _row(file: str, number: int, columns: list[str], record: list[str], raw: bytes) -> RawRow:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from builders.read.decode import decode_row
+from builders.read.lines import beginning
 from builders.read.open import ByteStream, DamagedStreamError
-from builders.read.rows import EXCERPT_BYTES, RawRow, size
+from builders.read.rows import PEEK_BYTES, RawRow, size
 from builders.read.scan import new_state, next_end
 
 _BLANK = b" \t\r\n"
@@ -28,16 +29,14 @@ class _Value:
         self.length += len(piece)
         if self.length <= self.cap:
             self.pieces.append(piece)
-        elif self.pieces:
-            self.pieces = [b"".join(self.pieces)[:EXCERPT_BYTES]]
         else:
-            self.pieces = [piece[:EXCERPT_BYTES]]
+            self.pieces = [beginning([*self.pieces, piece])]
 
     def row(self, file: str, number: int) -> RawRow:
         text = b"".join(self.pieces)
         if self.length > self.cap:
             reason = f"the row is {size(self.length)} long, over the cap of {size(self.cap)}"
-            return RawRow(file, number, None, reason, text[:EXCERPT_BYTES])
+            return RawRow(file, number, None, reason, text)
         return decode_row(file, number, text)
 
 
@@ -46,7 +45,7 @@ def read_document(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
 
     `line` is the number of the element. One value at most is in memory.
     """
-    in_array = stream.peek(EXCERPT_BYTES).lstrip(_BLANK).startswith(b"[")
+    in_array = stream.peek(PEEK_BYTES).lstrip(_BLANK).startswith(b"[")
     number, value, open_array = 1, _Value(cap), in_array
     skip = in_array
     try:
@@ -65,7 +64,7 @@ def read_document(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
                 value, start = _Value(cap), end + 1
             value.add(chunk[start:])
     except DamagedStreamError as error:
-        yield RawRow(file, number, None, str(error), b"".join(value.pieces)[:EXCERPT_BYTES])
+        yield RawRow(file, number, None, str(error), beginning(value.pieces))
         return
     if value.length:
         last = value.row(file, number)

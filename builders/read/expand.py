@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -34,7 +35,14 @@ def expand(paths: Iterable[str | Path]) -> list[Path]:
 def stored_bytes(paths: Iterable[Path]) -> int:
     """The total that the progress of `read` over these inputs runs up to."""
     files = (f for p in paths for f in (saved_files(p) if p.is_dir() else [p]))
-    return sum(f.stat().st_size for f in files)
+    return sum(f.stat().st_size for f in files if f.is_file())
+
+
+def kind_of(path: Path) -> str:
+    """What a path is that is no file: `a pipe`, `a device`, ..."""
+    mode = path.stat().st_mode
+    kinds = {"a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK, "a folder": stat.S_ISDIR}
+    return next((name for name, is_kind in kinds.items() if is_kind(mode)), "a device")
 
 
 def _expand_one(name: str) -> Iterator[Path]:
@@ -57,13 +65,19 @@ def _inputs(path: Path) -> Iterator[Path]:
     if path.is_file() or is_saved_dataset(path):
         yield path
         return
-    found = list(_in_folder(path))
+    if not path.is_dir():
+        raise UsageError(f"{path}: not a file but {kind_of(path)}: write it to a file first")
+    found = list(_in_folder(path, set()))
     if not found:
         raise UsageError(f"{path}: no file in this folder ends in {', '.join(SUFFIXES)}")
     yield from found
 
 
-def _in_folder(folder: Path) -> Iterator[Path]:
+def _in_folder(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """The inputs below a folder, once if links lead to it in several ways or in a circle."""
+    if (real := os.path.realpath(folder)) in seen:
+        return
+    seen.add(real)
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):
             continue
@@ -71,6 +85,6 @@ def _in_folder(folder: Path) -> Iterator[Path]:
             if is_saved_dataset(entry):
                 yield entry
             else:
-                yield from _in_folder(entry)
+                yield from _in_folder(entry, seen)
         elif plain_suffix(entry) in SUFFIXES and entry.name not in _DESCRIPTIONS:
             yield entry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from builders.read.decode import decode_row
@@ -19,6 +19,11 @@ class Line:
     error: str | None = None
 
 
+def beginning(pieces: Sequence[bytes]) -> bytes:
+    """The first 4 KB of pieces that may be too many to join."""
+    return b"".join(p[:EXCERPT_BYTES] for p in pieces[:EXCERPT_BYTES])[:EXCERPT_BYTES]
+
+
 def lines(stream: ByteStream, cap: int) -> Iterator[Line]:
     """The lines of `stream`, split at LF; a line over `cap` bytes is
     never held whole: it comes with its beginning and an error."""
@@ -26,9 +31,10 @@ def lines(stream: ByteStream, cap: int) -> Iterator[Line]:
     length, number = 0, 1
 
     def finish() -> Line:
-        text = b"".join(held)
+        over = length > cap
+        text = beginning(held) if over else b"".join(held)
         held.clear()
-        if length <= cap:
+        if not over:
             return Line(number, text)
         return Line(number, text, f"the row is {size(length)} long, over the cap of {size(cap)}")
 
@@ -42,11 +48,11 @@ def lines(stream: ByteStream, cap: int) -> Iterator[Line]:
                 length, number = 0, number + 1
             length += len(rest)
             if length > cap and held:
-                held[:] = [b"".join(held)[:EXCERPT_BYTES]]
+                held[:] = [beginning(held)]
             elif rest:
                 held.append(rest if length <= cap else rest[:EXCERPT_BYTES])
     except DamagedStreamError as error:
-        yield Line(number, b"".join(held)[:EXCERPT_BYTES], str(error))
+        yield Line(number, beginning(held), str(error))
         return
     if held:
         yield finish()

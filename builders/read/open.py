@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -10,11 +11,14 @@ from typing import Any
 
 import zstandard
 
-from builders.read.rows import OnBytes
+from builders.read.rows import ROW_CAP_BYTES, OnBytes, size
 
 CHUNK = 1 << 20
 # Compressed bytes are undone in small pieces, so that one of extreme ratio stays bounded too.
 PIECE = 4 << 10
+# Text compresses 3 to 20 times, copies of one row a few hundred times. What goes on beyond
+# RATIO_CAP times the bytes read, and FREE_BYTES, is a bomb.
+RATIO_CAP, FREE_BYTES = 100, ROW_CAP_BYTES
 
 _CODECS: dict[bytes, Callable[[], Any]] = {
     b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
@@ -23,7 +27,7 @@ _CODECS: dict[bytes, Callable[[], Any]] = {
 
 
 class DamagedStreamError(Exception):
-    """The compressed stream broke off or is corrupt; what came before it has been delivered."""
+    """The stream broke off, is corrupt or a bomb; what came before it has been delivered."""
 
 
 class ByteStream:
@@ -42,22 +46,24 @@ class ByteStream:
         self._file.seek(0)
         self._new_frame = next((new for m, new in _CODECS.items() if magic.startswith(m)), None)
         self._frame: Any = self._new_frame() if self._new_frame else None
-        self._ahead = b""
+        self._ahead = deque[bytes]()
+        self._read = self._undone = 0
         self._damage: DamagedStreamError | None = None
 
     def read_some(self) -> bytes:
         """The next bytes, b"" at the end; DamagedStreamError where the stream breaks."""
         if self._ahead:
-            data, self._ahead = self._ahead, b""
-            return data
+            return self._ahead.popleft()
         if self._damage:
             raise self._damage
         if self._frame is None:
             return self._stored(CHUNK)
         try:
-            return self._decompressed()
+            data = self._decompressed()
         except (zlib.error, zstandard.ZstdError, EOFError) as error:
             raise DamagedStreamError(f"the compressed file is damaged here: {error}") from error
+        self._ahead.extend(data[i : i + CHUNK] for i in range(CHUNK, len(data), CHUNK))
+        return data[:CHUNK]
 
     def peek(self, n: int) -> bytes:
         """At least the first `n` bytes (fewer at the end of the file), without consuming them."""
@@ -67,7 +73,8 @@ class ByteStream:
                 held += more
         except DamagedStreamError as error:
             self._damage = error  # raised once what came before it has been read
-        self._ahead = held
+        if held:
+            self._ahead.appendleft(held)
         return held
 
     def read(self, n: int = -1) -> bytes:
@@ -78,11 +85,16 @@ class ByteStream:
             length += len(data)
         data = b"".join(pieces)
         if 0 <= n < length:
-            data, self._ahead = data[:n], data[n:]
+            self._ahead.appendleft(data[n:])
+            data = data[:n]
         return data
 
     def _stored(self, n: int) -> bytes:
-        data = self._file.read(n)
+        try:
+            data = self._file.read(n)
+        except OSError as error:
+            raise DamagedStreamError(f"reading stopped here: {error.strerror}") from error
+        self._read += len(data)
         if self._on_bytes and data:
             self._on_bytes(len(data))
         return data
@@ -100,6 +112,12 @@ class ByteStream:
                 pieces.append(self._frame.decompress(compressed))
                 compressed = self._frame.unused_data
             if data := b"".join(pieces):
+                self._undone += len(data)
+                if self._undone > (most := FREE_BYTES + RATIO_CAP * self._read):
+                    raise DamagedStreamError(
+                        f"the compressed file is a bomb: {self._read:,} bytes of it hold more than "
+                        f"{most:,} ({RATIO_CAP} times as many, and {size(FREE_BYTES)})"
+                    )
                 return data
         if not self._frame.eof:
             raise EOFError("it ends before its last frame does")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 ROW_CAP_BYTES = 256 << 20
 EXCERPT_BYTES = 4096
+PEEK_BYTES = 1 << 20  # by which a file's format is told
 
 OnBytes = Callable[[int], None]  # told how many bytes of the file, as stored, were read since
 
@@ -35,7 +38,25 @@ class RawRow:
             return self.raw[:EXCERPT_BYTES]
         if self.value is None:
             return b""
-        return msgspec.json.encode(self.value, enc_hook=_plain)[:EXCERPT_BYTES]
+        try:
+            return msgspec.json.encode(self.value, enc_hook=_plain)[:EXCERPT_BYTES]
+        except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
+            return ", ".join(self.value).encode("utf-8", "replace")[:EXCERPT_BYTES]  # its columns
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that comes twice, None if there is none."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def shown(path: Path) -> str:
+    """A path as text that can be stored: a byte that is not UTF-8 is written `\\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _plain(value: Any) -> Any:

@@ -60,6 +60,31 @@ def next_end(
     return end
 
 
+def deepest(text: bytes) -> int:
+    """How many lists and objects of a JSON text stand in each other at its deepest place."""
+    return int(_deepest(np.frombuffer(text, np.uint8)))
+
+
+@njit(nogil=True)
+def _deepest(text: npt.NDArray[np.uint8]) -> int:
+    depth, most, in_string, i = 0, 0, False, 0
+    while i < len(text):
+        byte = text[i]
+        if in_string:
+            if byte == _BACKSLASH:
+                i += 1
+            in_string = byte != _QUOTE
+        elif byte == _QUOTE:
+            in_string = True
+        elif byte in (_OPEN_LIST, _OPEN_OBJECT):
+            depth += 1
+            most = max(most, depth)
+        elif byte in (_CLOSE_LIST, _CLOSE_OBJECT):
+            depth -= 1
+        i += 1
+    return most
+
+
 def may_repeat_key(text: bytes) -> bool:
     """Whether an object of a valid JSON text may hold a key twice: False is certain.
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from builders.read.columnar import ARROW_MAGIC
 from builders.read.open import ByteStream
+from builders.read.rows import PEEK_BYTES
 from builders.read.scan import DEPTH, new_state, next_end
+
+_DECODER = msgspec.json.Decoder()
 
 Format = Literal["jsonl", "document", "delimited", "arrow", "utf-16", "unknown"]
 
-PEEK_BYTES = 1 << 20
 PARQUET_MAGIC = b"PAR1"
+SNIFFED_LINES = 100
 UTF8_BOM = b"\xef\xbb\xbf"
 COMPRESSED = (".gz", ".gzip", ".zst", ".zstd")
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv", ".arrow")
@@ -52,8 +56,20 @@ def sniff(path: Path, stream: ByteStream) -> Format:
 
 
 def _spans_lines(text: bytes) -> bool:
-    """Whether the first line leaves an object open: then it is not one object a line."""
-    line, newline, _ = text.partition(b"\n")
+    """Whether an object goes on after its line: the first line leaves it open, and no later one
+    is an object of its own, as those after a torn first line are.
+    """
+    first, *rest = text.split(b"\n", SNIFFED_LINES)
     state = new_state()
-    next_end(np.frombuffer(line, np.uint8), 0, state, True)
-    return bool(newline) and state[DEPTH] > 0
+    next_end(np.frombuffer(first, np.uint8), 0, state, True)
+    return bool(rest) and state[DEPTH] > 0 and not any(map(_is_row, rest))
+
+
+def _is_row(line: bytes) -> bool:
+    """Whether a line is a whole object with something in it, and not indented."""
+    if not (line.startswith(b'{"') and line.rstrip().endswith(b"}")):
+        return False
+    try:
+        return bool(_DECODER.decode(line))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False

@@ -6,6 +6,7 @@ One module each, opening with an example row; `detect` finds the shape by a file
 from __future__ import annotations
 
 from difflib import get_close_matches
+from itertools import islice
 
 from builders.shapes import (
     chat,
@@ -29,7 +30,7 @@ from builders.shapes import (
 from builders.shapes.base import Context, Row, Shape
 from dasd_data.errors import UsageError
 
-__all__ = ["SHAPES", "Context", "Shape", "detect"]
+__all__ = ["SHAPES", "Context", "Row", "Shape", "detect"]
 
 # The more specific first: the first that matches is taken.
 SHAPES: tuple[Shape, ...] = (
@@ -70,6 +71,7 @@ def detect(row: Row, context: Context) -> Shape:
 
 
 def _unknown(row: Row, context: Context) -> str:
+    row = {str(k)[:60]: v for k, v in islice(row.items(), 40)}  # a message, however wide the row
     columns = ", ".join(row) or "none"
     if {"question", "answer"} <= row.keys() or {"problem", "answer"} <= row.keys():
         return (

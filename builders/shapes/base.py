@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 from builders.records import DOMAINS, Logprobs, Question, Record, Response
 from builders.tokens.table import TokenTable
-from dasd_data.errors import MissingExtraError, RowError, UnknownNameError, UsageError, closest
+from dasd_data.errors import (
+    DataError,
+    MissingExtraError,
+    RowError,
+    UnknownNameError,
+    UsageError,
+    closest,
+)
 
 Row = Mapping[str, Any]
 Kind = Literal["questions", "responses", "logprobs"]
@@ -73,7 +80,8 @@ class Context:
                 f"{self.file} holds token ids: name the tokenizer they belong to, "
                 "--tokenizer FOLDER (with its tokenizer.json) or a model on the Hub"
             )
-        if not os.path.exists(named_by_row):  # noqa: PTH110 - a Path raises for a long name
+        # os.path, since a Path raises for a long name
+        if not (os.path.isfile(named_by_row) or os.path.isdir(named_by_row)):  # noqa: PTH112, PTH113
             raise RowError(
                 f"the row's tokenizer {named_by_row[:80]!r} is no file or folder here: "
                 "give --tokenizer with a folder or that model on the Hub"
@@ -82,7 +90,7 @@ class Context:
             return TokenTable.load(named_by_row)
         except MissingExtraError:
             raise
-        except UsageError as error:
+        except (UsageError, DataError, OSError) as error:
             raise RowError(f"the row's tokenizer: {error}; give --tokenizer") from error
 
 

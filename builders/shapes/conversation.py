@@ -89,7 +89,7 @@ def _message(turn: Any) -> dict[str, str]:
     role = (label(turn, "role", "from") or "").lower()
     role = _ROLES.get(role, role)
     if role not in ("system", "user", "assistant"):
-        raise RowError(f"a turn is by {role!r}, not by system, user or assistant")
+        raise RowError(f"a turn is by {role[:40]!r}, not by system, user or assistant")
     content = turn["content"] if "content" in turn else turn.get("value")
     message = {"role": role, "content": content_text(content)}
     if role == "assistant" and (thinking := reasoning(turn)) is not None:

@@ -77,7 +77,7 @@ def number(row: Mapping[str, Any], column: str) -> float | None:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        raise RowError(f"`{column}` is not a number: {value!r}")
+        raise RowError(f"`{column}` is not a number: {shortened(value)}")
     return found
 
 
@@ -96,7 +96,7 @@ def whole(row: Mapping[str, Any], column: str) -> int | None:
         value = int(found)
     bits = WHOLE_BITS.get(column, 32)
     if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
-        raise RowError(f"`{column}` is not within {bits} bits, signed: {value}")
+        raise RowError(f"`{column}` is not within {bits} bits, signed: {shortened(value)}")
     return value
 
 
@@ -111,14 +111,18 @@ def domain_of(value: Any, context: Context) -> str | None:
     if context.domain:
         return context.domain
     raise RowError(
-        f"domain {value!r} is none of {', '.join(DOMAINS)}: rename it in the file, or give "
-        "--domain for the rows whose domain is unknown"
+        f"domain {shortened(value)} is none of {', '.join(DOMAINS)}: rename it in the file, or "
+        "give --domain for the rows whose domain is unknown"
     )
 
 
 def integers(value: Any, column: str) -> NDArray[np.int32]:
     """A list of token ids: whole numbers from 0 to 2**31 - 1."""
-    array = np.asarray(_list(value, column))
+    values = _list(value, column)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists in it
+        raise RowError(f"`{column}` is not a list of token ids") from None
     if not len(array):
         return np.zeros(0, np.int32)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer) or array.min() < 0:
@@ -137,7 +141,7 @@ def logprobs(value: Any, column: str = "logprobs") -> NDArray[np.float32]:
     values = _list(value, column)
     try:
         array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RowError(f"`{column}` is not a list of numbers") from None
     if array.ndim != 1:
         raise RowError(f"`{column}` is not a list of numbers")
@@ -145,6 +149,12 @@ def logprobs(value: Any, column: str = "logprobs") -> NDArray[np.float32]:
     _refuse(array, array <= VLLM_FLOOR, column, "not a log-probability: {:g} (vLLM's floor)")
     _refuse(array, array > MAX_LOGPROB, column, "above 0, so no log-probability: {:g}")
     return np.minimum(array, 0.0).astype(np.float32)
+
+
+def shortened(value: Any) -> str:
+    """A value as a reason shows it, whatever its length."""
+    shown = repr(value[:60] if isinstance(value, str) else value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"
 
 
 def _refuse(array: Any, bad: Any, column: str, reason: str) -> None:

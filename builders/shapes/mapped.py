@@ -37,7 +37,7 @@ def _value(row: Row, column: str) -> Any:
     for part in column.split("."):
         value = value.get(part, _ABSENT) if isinstance(value, dict) else _ABSENT
     if value is _ABSENT:
-        raise RowError(f"no column {column!r} (--map){closest(column, row)}")
+        raise RowError(f"no column {column!r} (--map){closest(column, list(row)[:40])}")
     return value
 
 

@@ -23,7 +23,7 @@ from builders.shapes.base import Context
 from builders.tokens.table import Pieces
 from dasd_data.errors import RowError
 
-_TOKEN_ID = re.compile(r"token_id:(\d+)")
+_TOKEN_ID = re.compile(r"token_id:([0-9]{1,10})")
 _BYTES = re.compile(r"bytes:((?:\\x[0-9a-f]{2})+)")
 
 Choice = Mapping[str, Any]

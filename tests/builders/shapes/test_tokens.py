@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -339,3 +340,13 @@ def test_published_harmony_logprobs_with_the_final_channel(parse: Any, harmony: 
 def test_detection_does_not_need_the_tokenizer() -> None:
     """A dry run would fail for want of a tokenizer it does not use."""
     assert detect(sample(), Context("a.jsonl")).name == "samples"
+
+
+def test_a_tokenizer_named_by_a_row_that_is_none_is_refused(refuse, tmp_path):
+    """A row that names any file of the machine would end the run, or wait for a pipe."""
+    (tmp_path / "notes.txt").write_text("no vocabulary")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("notes.txt", "pipe"):
+        row = {"prompt_tokens": [65], "tokens": [65], "tokenizer": str(tmp_path / name)}
+        records, reason = refuse(row)
+        assert records == [] and "the row's tokenizer" in reason

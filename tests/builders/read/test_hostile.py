@@ -1,0 +1,184 @@
+"""Files made to exhaust memory, disk or time, and files that are none."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from builders.read import expand, open, read
+from dasd_data.errors import UsageError
+
+GOOD = [{"a": 1}, {"a": 2}]
+MB = 1 << 20
+COUNT = """
+import resource, sys
+from builders.read import read
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rows = [(r.line, r.value, r.error) for r in read(sys.argv[1])]
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print([(after - before) >> 10, *rows])
+"""
+
+
+def in_a_child(path: Path) -> list[object]:
+    """The growth of a fresh process' memory in MB, and the rows that it reads."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return eval(done.stdout)  # what the child itself printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "head"), [("a.jsonl", b'{"a": 1}\n'), ("a.json", b'[{"a": 1},')])
+def test_a_line_of_1_gb_is_refused_in_flat_memory(tmp_path: Path, name: str, head: bytes) -> None:
+    """One endless line would take all memory, and its neighbours with it."""
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.write(head)
+        file.seek(1 << 30, os.SEEK_CUR)  # a hole: a gigabyte of NUL that takes no disk
+        file.write(b'\n{"a": 3}\n' if name == "a.jsonl" else b',{"a": 3}]')
+    grown, *rows = in_a_child(path)
+    assert [(line, value) for line, value, _ in rows] == [(1, {"a": 1}), (2, None), (3, {"a": 3})]
+    assert rows[1][2].endswith("over the cap of 256 MB")
+    assert grown < 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress])
+def test_a_bomb_is_stopped_and_the_rows_before_it_kept(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    """A small file that undoes to many gigabytes would fill the catalog or never end."""
+    block = pack((b" " * (MB - 1) + b"\n") * 64)  # frames follow each other: 10 GB of blank lines
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(pack(b'{"a": 1}\n') + block * 160)
+    grown, first, last = in_a_child(path)
+    assert first[1] == {"a": 1}
+    assert last[1] is None and "is a bomb" in last[2] and "100 times" in last[2]
+    assert last[0] < 500  # lines of 1 MB: let through are 256 MB and 100 times what was read
+    assert grown < 700
+
+
+def test_a_file_that_compresses_well_is_no_bomb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard of near-identical rows would be refused."""
+    monkeypatch.setattr(open, "FREE_BYTES", 1000)
+    rows = b"".join(b'{"question": "%d", "same": "%s"}\n' % (i, b"x" * 40) for i in range(20_000))
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(rows))
+    assert sum(r.error is None for r in read(path)) == 20_000
+
+
+def test_pipes_and_devices_are_named(tmp_path: Path) -> None:
+    """A pipe would block the run for ever, /dev/zero fill the memory."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(UsageError, match="not a file but a pipe"):
+        expand([tmp_path / "pipe.jsonl"])
+    with pytest.raises(UsageError, match="not a file but a device"):
+        expand(["/dev/zero"])
+    (row,) = read(tmp_path / "pipe.jsonl")
+    assert row.error == "not a file but a pipe"
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    """Two links to the folder above would be followed 2^40 times."""
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    (tmp_path / "b").mkdir()
+    for name in ("x", "y", "b/z"):
+        (tmp_path / name).symlink_to(tmp_path)
+    (tmp_path / "self.jsonl").symlink_to("self.jsonl")
+    assert sorted(p.name for p in expand([tmp_path])) == ["a.jsonl", "self.jsonl"]
+    (row,) = read(tmp_path / "self.jsonl")
+    assert row.error is not None and "cannot be read" in row.error
+
+
+def test_a_file_that_is_gone_is_an_error_of_its_own(tmp_path: Path) -> None:
+    """A shard removed since the folder was listed would stop the files after it."""
+    (row,) = read(tmp_path / "gone.jsonl")
+    assert (row.line, row.error) == (1, "the file cannot be read: No such file or directory")
+
+
+def test_a_file_that_grows_is_read_to_where_it_ends(tmp_path: Path) -> None:
+    """Rows written meanwhile would be lost or torn, or the reading never end."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(b'{"a": %d}\n' % i for i in range(200_000)))
+    rows = read(path)
+    first = next(rows)
+    with path.open("ab") as file:
+        file.write(b'{"a": -1}\n')
+    assert first.value == {"a": 0}
+    assert [r.value for r in rows][-2:] == [{"a": 199_999}, {"a": -1}]
+
+
+@pytest.mark.parametrize("first", ['{"a": 1', '{"a": "open', '{"a": [[[', "{"])
+def test_a_torn_first_line_does_not_take_the_others(tmp_path: Path, first: str) -> None:
+    """A file whose first line is torn would be taken for one pretty-printed object."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(first + "\n" + "".join(json.dumps(r) + "\n" for r in GOOD))
+    rows = list(read(path))
+    assert [(r.line, r.value) for r in rows] == [(1, None), (2, GOOD[0]), (3, GOOD[1])]
+
+
+def test_arrow_offsets_that_point_outside_are_damage(tmp_path: Path) -> None:
+    """A flipped bit in an Arrow file would read memory that is not its own, and crash."""
+    table = pa.table({"a": ["one", "two"], "b": pa.array(["x", "y"]).dictionary_encode()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    data = bytearray(sink.getvalue().to_pybytes())
+    at = data.index(bytes([0, 0, 0, 0, 3, 0, 0, 0, 6, 0, 0, 0]))  # the offsets of column a
+    data[at + 8 : at + 12] = (2**30).to_bytes(4, "little")
+    (tmp_path / "a.arrow").write_bytes(data)
+    (row,) = read(tmp_path / "a.arrow")
+    assert row.error is not None and "damaged" in row.error
+
+
+def test_a_page_with_a_wrong_checksum_is_damage(tmp_path: Path) -> None:
+    """A flipped letter in a Parquet file would be trained on."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(
+        pa.table({"a": ["number one", "number two"]}), path,
+        write_page_checksum=True, compression="none", use_dictionary=False, write_statistics=False,
+    )  # fmt: skip
+    path.write_bytes(path.read_bytes().replace(b"number two", b"number twO", 1))
+    (row,) = read(path)
+    assert row.error is not None and "damaged" in row.error
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Of two columns of one name one would win, unseen."""
+    pq.write_table(pa.table([["x"], ["y"]], names=["a", "a"]), tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("a,b,a\n1,2,3\n")
+    for name in ("a.parquet", "a.csv"):
+        (row,) = read(tmp_path / name)
+        assert row.error is not None and "the column 'a' stands twice" in row.error
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("state.json", '{"step": 3}'),
+        ("state.json", "{"),
+        ("state.json", '{"_data_files": [{"filename": "../a.arrow"}]}'),
+        ("dataset_dict.json", '{"splits": ["."]}'),
+    ],
+)
+def test_a_folder_that_only_looks_like_a_saved_data_set(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    """A trainer's state.json would end the run, one with `..` read another folder."""
+    (tmp_path / name).write_text(text)
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    assert expand([tmp_path]) == [tmp_path / "a.jsonl"]
