@@ -86,7 +86,7 @@ def _same_rows(folder: Path) -> list[str]:
 
 
 def _hashes(store: Store, spec: Table) -> set[str]:
-    rows = state.table(store, spec.name, store.snapshot().versions[spec.name])
+    rows = state.table(store, store.snapshot(), spec.name)
     return {str(row) for row in rows.select([*spec.key, "content_hash"]).to_pylist()}
 
 

@@ -131,9 +131,9 @@ def unended(folder: Path) -> list[str]:
     if not (folder / "dasd.catalog" / "tables" / "snapshots" / "_delta_log").is_dir():
         return []
     store = Store.open(folder / "dasd.catalog")
-    versions = store.snapshot().versions
-    runs = state.table(store, "runs", versions["runs"])["run_id"].to_pylist()
-    events = state.table(store, "run_events", versions["run_events"]).to_pylist()
+    newest = store.snapshot()
+    runs = state.table(store, newest, "runs")["run_id"].to_pylist()
+    events = state.table(store, newest, "run_events").to_pylist()
     missing = set(runs) - {event["run_id"] for event in events}
     failed = [f"{event['event']}: {event['message']}" for event in events if event["message"]]
     return [f"run {run} has no end" for run in sorted(missing)] + failed

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from dasd_data.errors import UsageError
+from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.store import Store
 from tests.faults import processes, state
 from tests.faults.jobs import JOBS, Job, catalog_of, inputs, small_batches
@@ -135,10 +135,9 @@ def _resume(ref: Reference, folder: Path, outcome: Outcome) -> Outcome:
     before = None
     try:
         before, wrong = _look(folder)
-    except UsageError as error:  # `select` died before it had made its catalog
-        wrong = (
-            [] if "there is no catalog" in str(error) and not _committed(folder) else [str(error)]
-        )
+    except (UsageError, DamagedFileError) as error:  # `select` died before it had its catalog
+        none = any(text in str(error) for text in ("there is no catalog", "has no snapshot"))
+        wrong = [] if none and not _committed(folder) else [str(error)]
     except Exception as error:
         wrong = [f"{type(error).__name__}: {error}"]
     outcome.reopen += wrong

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from dasd_data import files
 from dasd_data.schema import TABLES
-from dasd_data.store import Snapshot, Store
+from dasd_data.snapshots import Snapshot
+from dasd_data.store import Store
 
 # When, by whom and from which snapshot a row came to be differs between two runs.
 # A build's id has the hashes of files in it, and these hold run ids.
@@ -38,7 +39,7 @@ class State:
 
 def read(store: Store, snapshot: Snapshot, folder: Path) -> State:
     """Read a snapshot whole."""
-    tables = {name: table(store, name, version) for name, version in snapshot.versions.items()}
+    tables = {name: table(store, snapshot, name) for name in TABLES}
     children: dict[str, dict[str, set[str]]] = {}
     rows, content, repeated = {}, {}, []
     for name, found in tables.items():
@@ -62,9 +63,9 @@ def read(store: Store, snapshot: Snapshot, folder: Path) -> State:
     )
 
 
-def table(store: Store, name: str, version: int) -> pa.Table:
-    """Rows of a table at a version."""
-    parts = [pq.read_table(path) for path in store.files(name, version)]
+def table(store: Store, snapshot: Snapshot, name: str) -> pa.Table:
+    """Rows of a table at a snapshot."""
+    parts = [pq.read_table(path) for path in store.files(name, snapshot.tables[name])]
     return pa.concat_tables([TABLES[name].schema.empty_table(), *parts])
 
 
@@ -102,8 +103,8 @@ def acknowledged_whole(state: State, tables: tuple[str, ...], reference: State) 
 def damaged(store: Store, snapshot: Snapshot) -> list[str]:
     """Files of a snapshot that are not what they are named by."""
     wrong = []
-    for name, version in snapshot.versions.items():
-        for path in store.files(name, version):
+    for name in TABLES:
+        for path in store.files(name, snapshot.tables[name]):
             try:
                 files.verify(path, {})
             except files.DamagedFileError as error:
