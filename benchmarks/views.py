@@ -19,9 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,6 +28,7 @@ from pathlib import Path
 
 import duckdb
 from generate import generate, scorer_id
+from process import peak_mb, run
 
 import dasd_data
 from dasd_data import sqlfiles
@@ -150,26 +148,13 @@ def measure_here(name: str, path: Path, threads: int) -> None:
     print(json.dumps([seconds, peak_mb(), result]))
 
 
-def peak_mb() -> float:
-    """Peak resident memory of this process; Linux's own count, since getrusage's includes what
-    the parent held when it forked."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
 def measure(path: Path, threads: int, repeat: int) -> dict[str, tuple[float, float, list[int]]]:
     """Least CPU seconds, greatest peak MB and result of every measure, taking turns."""
     found: dict[str, tuple[float, float, list[int]]] = {}
     for _ in range(repeat):
         for name in MEASURES:
-            command = [sys.executable, __file__, "--measure", name, "--threads", str(threads)]
-            done = subprocess.run(
-                [*command, "--path", str(path)], check=True, capture_output=True, text=True
-            )
-            seconds, peak, result = json.loads(done.stdout)
+            arguments = ["--measure", name, "--threads", threads, "--path", path]
+            seconds, peak, result = run(__file__, *arguments)
             least, most, _ = found.get(name, (seconds, peak, result))
             found[name] = min(least, seconds), max(most, peak), result
     return found

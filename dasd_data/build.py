@@ -224,7 +224,7 @@ def _write(
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
         for path in temporary.rglob("*"):
             if path.is_file():
-                flush_and_hash(path)
+                files.flush(path)
         with held():
             _replace(temporary, target, manifest["build_id"])
             _record(catalog, view, manifest, target)

@@ -85,6 +85,12 @@ def write(folder: Path, spec: Table, table: pa.Table) -> dict[str, Any]:
     return {"path": path.name, "size": path.stat().st_size, "stats": json.dumps(stats)}
 
 
+def flush(path: Path) -> None:
+    """Put a file's bytes on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def flush_and_hash(path: Path) -> str:
     """SHA-256 of a file, after its bytes are on disk."""
     with path.open("rb") as file:

@@ -43,25 +43,26 @@ def write(
     """
     (folder / "data").mkdir(parents=True)
     written: list[tuple[Path, int]] = []
-    writer, rows, size = None, 0, 0
+    out, rows, size = None, 0, 0
     for group, group_bytes in _groups(batches, schema):
-        if writer is None:
+        if out is None:
             path = folder / "data" / f"{len(written)}.parquet"
-            writer, rows, size = _writer(path, schema), 0, 0
-        writer.write_table(group, row_group_size=len(group))
+            out, rows, size = writer(path, schema), 0, 0
+        out.write_table(group, row_group_size=len(group))
         rows, size = rows + len(group), size + group_bytes
         progress(len(group))
         if size >= shard_bytes:
-            writer.close()
+            out.close()
             written.append((path, rows))
-            writer = None
-    if writer is not None:
-        writer.close()
+            out = None
+    if out is not None:
+        out.close()
         written.append((path, rows))
     return [_named(path, n, rows, len(written)) for n, (path, rows) in enumerate(written)]
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """An open shard: pages have an index and checksums, and end by content."""
     return pq.ParquetWriter(
         path,
         schema,

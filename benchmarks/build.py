@@ -1,0 +1,107 @@
+"""A build of generated rows beside a plain copy of them with pyarrow, in the same run.
+
+    python benchmarks/build.py --rows 500000
+
+`build` chooses all rows of a catalog of 5 KB texts and writes a split, as `dasd-data build` does:
+hashes the files it reads, chooses, puts the texts in order, renders, writes shards, hashes them,
+writes the card. `copy` reads the shards of that build and writes the same rows again: 1,000 rows at
+a time, with the same settings (zstd, page index, page checksums, content-defined chunks), and
+hashes what it wrote. It neither joins nor sorts nor renders.
+
+Each is a process of its own: CPU seconds of the work and the peak resident memory of the process.
+A fifth of the rows first, to tell how memory grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from generate import generate
+from process import peak_mb, run
+
+import dasd_data
+from dasd_data import shards
+from dasd_data.build import build
+
+ROW_BYTES, SENTENCES = 5_000, 10  # of one row
+
+
+def with_build(path: Path, out: Path, threads: int) -> tuple[float, int]:
+    """CPU seconds of a build of every response, and its rows."""
+    catalog = dasd_data.open(path)
+    catalog.config = replace(catalog.config, threads=threads)
+    (path / "verified.json").unlink(missing_ok=True)  # all inputs are hashed again
+    start = time.process_time()
+    made = build(catalog, "select", {"keep": 1_000, "required_filters": []}, out=out)
+    return time.process_time() - start, made.rows
+
+
+def with_copy(out: Path) -> tuple[float, int]:
+    """CPU seconds of copying the shards of a build, and their rows."""
+    start = time.process_time()
+    rows = 0
+    for shard in sorted((out / "data").glob("*.parquet")):
+        copy = out.parent / "copy.parquet"
+        with pq.ParquetFile(shard) as source, shards.writer(copy, source.schema_arrow) as target:
+            for batch in source.iter_batches(shards.GROUP_ROWS, use_threads=False):
+                target.write_batch(batch, row_group_size=shards.GROUP_ROWS)
+                rows += len(batch)
+        with copy.open("rb") as file:
+            hashlib.file_digest(file, "sha256")
+        copy.unlink()
+    return time.process_time() - start, rows
+
+
+def main() -> None:
+    """Generate, build and copy at both sizes; print seconds, peaks and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="folder to keep the catalogs in")
+    parser.add_argument("--measure", choices=("build", "copy"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        out = options.folder.with_suffix(".split")
+        seconds, rows = (
+            with_build(options.folder, out, options.threads)
+            if options.measure == "build"
+            else with_copy(out)
+        )
+        print(json.dumps([seconds, peak_mb(), rows]))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        for rows in (options.rows // 5, options.rows):
+            path = (options.folder or Path(temporary)) / f"{rows}.catalog"
+            if not path.exists():
+                generate(path, rows, rows * SENTENCES, sentence_bytes=ROW_BYTES / SENTENCES)
+            measure_both(path, options.threads, options.repeat)
+
+
+def measure_both(path: Path, threads: int, repeat: int) -> None:
+    """Build and copy, taking turns; print the least seconds, the greatest peaks, the ratio."""
+    found: dict[str, list[tuple[float, float]]] = {"build": [], "copy": []}
+    for _ in range(repeat):
+        shutil.rmtree(path.with_suffix(".split"), ignore_errors=True)
+        for name, runs in found.items():
+            seconds, peak, rows = run(
+                __file__, "--measure", name, "--folder", path, "--threads", threads
+            )
+            runs.append((seconds, peak))
+    shutil.rmtree(path.with_suffix(".split"))
+    print(f"{rows:,} rows of {ROW_BYTES:,} bytes")
+    for name, runs in found.items():
+        print(f"  {name:6} {min(runs)[0]:8.2f} CPU s   peak {max(p for _, p in runs):7.0f} MB")
+    print(f"  build / copy {min(found['build'])[0] / min(found['copy'])[0]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
