@@ -69,7 +69,7 @@ class BuildConfig:
 
 @dataclass(frozen=True)
 class SqlConfig:
-    """[sql]: what SQL may use. None is DuckDB's own limit, and none of time.
+    """[sql]: what SQL may use. None: the default of the session, of DuckDB for disk, and no end.
 
     `memory_limit` and `spill_limit` are sizes ("8GB", "50%" of the machine's memory),
     `time_limit` is in seconds.

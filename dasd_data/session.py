@@ -16,6 +16,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ _EXPLAIN = re.compile(
 _BATCH_ROWS = 2_048
 _SPILLED = ("failed to offload", "max_temp_directory_size", os.strerror(errno.EFBIG))
 _STREAMED = re.compile(r"[A-Z][A-Za-z ]* Error: ")  # DuckDB's, raised through Arrow
+
+
+def default_memory(threads: int) -> str:
+    """What a session may use unless told otherwise: what is more, DuckDB spills.
+
+    2 GB, or half a GB a thread where there are many, so that a catalog of any size leaves the
+    machine usable; never over 80% of its memory.
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
+    return f"{min(max(2_000, 500 * threads), machine * 8 // 10)}MB"
 
 
 class Session:
@@ -94,8 +105,10 @@ class Session:
         self.execute(f"SET temp_directory={quote(str(spill))}")
         if threads:
             self.execute(f"SET threads={int(threads)}")
-        if limits.memory_limit:
-            self.execute(f"SET memory_limit={quote(limits.memory_limit)}")
+        if limits.memory_limit is None:
+            cores = self.rows("SELECT current_setting('threads') AS n")[0]["n"]
+            limits = self.limits = replace(limits, memory_limit=default_memory(int(cores)))
+        self.execute(f"SET memory_limit={quote(str(limits.memory_limit))}")
         if limits.spill_limit:
             self.execute(f"SET max_temp_directory_size={quote(limits.spill_limit)}")
 
@@ -272,7 +285,7 @@ def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
             "names another folder"
         )
     if isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory Error"):
-        return LimitError("memory_limit", limits.memory_limit or "80% of the memory")
+        return LimitError("memory_limit", str(limits.memory_limit))
     if not isinstance(error, duckdb.Error):
         return UsageError(_first(error)) if _STREAMED.match(text) else None
     if isinstance(error, duckdb.PermissionException) or "configuration has been locked" in text:
