@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from dasd_data.store import Appended
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
 EXCERPTS = 1_000  # refused rows of a file that are kept with their beginning; the others without
 UNKNOWN_ROWS = 100  # rows of no known shape at the beginning of a file, before it is given up
+LIVE_OBJECTS = 1_000_000
 OTHER_CONTENT = "a row with the same key and other content is there already"
 OTHER_PENDING = (
     "its key was announced with other content by a run that died or still goes on: let that run "
@@ -196,7 +199,7 @@ def ingest(
         "file": [str(p) for p in inputs],
         "segmenter": SEGMENTER,
     }
-    with Run(catalog.store, "ingest", configuration) as run:
+    with _few_collections(), Run(catalog.store, "ingest", configuration) as run:
         stage = Ingest(catalog, context, strict, run, seen if seen is not None else set())
         try:
             for path in inputs:
@@ -210,6 +213,20 @@ def ingest(
         stage.commit()
     run.counts += segment_missing(catalog)
     return run.counts
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the garbage collector look for cycles at a million live objects, not at 700.
+
+    A row may be 100K objects, and there is no cycle in any: looking took longer than decoding.
+    """
+    young, *older = gc.get_threshold()
+    gc.set_threshold(max(young, LIVE_OBJECTS) if young else 0, *older)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, *older)
 
 
 def _derived(tables: Mapping[str, pa.Table], run: Run, table_of: TableOf) -> dict[str, pa.Table]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 from typing import Any
@@ -24,8 +23,6 @@ _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 def decode_row(file: str, line: int, text: bytes) -> RawRow:
     """The row that `text` spells."""
     excerpt = text[:EXCERPT_BYTES]
-    collecting = gc.isenabled()
-    gc.disable()  # a row may be 100K objects, in which no cycle can be: looking costs most of all
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -35,9 +32,6 @@ def decode_row(file: str, line: int, text: bytes) -> RawRow:
         return RawRow(file, line, None, f"not UTF-8: byte 0x{bad:02x} in a string", excerpt)
     except msgspec.DecodeError as error:
         return RawRow(file, line, None, _reason(text, str(error)), excerpt)
-    finally:
-        if collecting:
-            gc.enable()
     if type(value) is not dict:
         kind = {list: "a list", str: "a string", type(None): "null", bool: "a truth value"}
         reason = f"not an object but {kind.get(type(value), 'a number')}"
