@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,14 +185,16 @@ def _damaged(place: Path, how: str, rng: random.Random) -> Iterator[None]:
         place.write_bytes(data)
 
 
-def run(points: int, seed: int, folder: Path) -> Counter[tuple[str, str]]:
+def run(
+    points: int, seed: int, folder: Path, outcomes: Counter[tuple[str, str]] | None = None
+) -> Counter[tuple[str, str]]:
     """Try `points` points on a fresh catalog in `folder`; counts by damage and outcome."""
     rng = random.Random(seed)
     truth = make(folder / "made.catalog")
-    outcomes: Counter[tuple[str, str]] = Counter()
+    outcomes = Counter() if outcomes is None else outcomes
     for number in range(points):
-        # A build that was refused recorded nothing; one that came through did.
         outcomes[point(truth, rng, number)] += 1
+        # A build that was refused recorded nothing; one that came through did: start afresh.
         if Store.open(truth.path).snapshot() != truth.snapshots[max(truth.snapshots)]:
             shutil.rmtree(folder / "made.catalog")
             shutil.rmtree(folder / "built")
@@ -207,12 +209,13 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        outcomes = run(chosen.points, chosen.seed, Path(folder))
+    outcomes: Counter[tuple[str, str]] = Counter()
+    with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt):  # Ctrl-C: so far
+        run(chosen.points, chosen.seed, Path(folder), outcomes)
     for (damage, outcome), n in sorted(outcomes.items()):
         print(f"{damage:<20} {outcome:<18} {n:>7,}")
     silent = sum(n for (_, outcome), n in outcomes.items() if outcome.startswith("SILENT"))
-    print(f"{chosen.points:,} points, seed {chosen.seed}: silent-wrong {silent}")
+    print(f"{outcomes.total():,} points, seed {chosen.seed}: silent-wrong {silent}")
     raise SystemExit(1 if silent else 0)
 
 
