@@ -103,7 +103,7 @@ def _check_teacher(catalog: Catalog, assume_raw: bool) -> None:
 
 def write_jsonl(folder: Path, out: Path) -> int:
     """A build's rows as JSON lines, in their order; `out` is replaced when all are there."""
-    handle, temporary = tempfile.mkstemp(dir=out.parent, suffix=".tmp")
+    handle, temporary = tempfile.mkstemp(".tmp", f".{out.name}.", out.parent)
     rows = 0
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -164,6 +164,8 @@ def try_steps(ref: kills.Reference, steps: Sequence[int], draw: random.Random) -
 def try_times(ref: kills.Reference, points: int, draw: random.Random) -> int:
     """Interrupt new processes at random times. Returns how many went wrong."""
     wrong = 0
+    if not points:
+        return wrong
     command = commands(ref.folder)[ref.job.name]
     kills.copy(ref.base, ref.folder)
     began = time.monotonic()

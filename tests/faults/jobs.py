@@ -37,12 +37,16 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """A stage's work in a folder. `children`: tables whose rows a new response brings with it."""
+    """A stage's work in a folder. `children`: tables whose rows a new response brings with it.
+
+    `noise`: columns whose values depend on how responses are batched.
+    """
 
     name: str
     prepare: Callable[[Path], None]
     run: Callable[[Path, Step], None]
     children: tuple[str, ...] = ()
+    noise: tuple[str, ...] = ()
 
 
 def catalog_of(folder: Path) -> catalogs.Catalog:
@@ -186,4 +190,4 @@ def real_score(folder: Path, step: Step = lambda name: None) -> None:
     score_stage.score(catalog, prepare(catalog, options), progress)
 
 
-REAL_SCORE = Job("score (tiny student)", after(), real_score)
+STUDENT = Job("student", after(), real_score, noise=("logprobs", "logprob_sum"))

@@ -28,7 +28,7 @@ from pathlib import Path
 from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.store import Store
 from tests.faults import processes, state
-from tests.faults.jobs import JOBS, Job, catalog_of, inputs, small_batches
+from tests.faults.jobs import JOBS, STUDENT, Job, catalog_of, inputs, small_batches
 from tests.faults.steps import Steps
 
 STAGES = ("ingest", "segment", "score", "filter", "build")
@@ -77,7 +77,7 @@ def reference(job: Job, scratch: Path, folder: Path | None = None) -> Reference:
     start = time.monotonic()
     steps = processes.result(partial(_run, job, folder), log)
     seconds = time.monotonic() - start
-    final = processes.result(partial(_look, folder), log)[0]
+    final = processes.result(partial(_look, job, folder), log)[0]
     return Reference(job, scratch, base, folder, final, steps, seconds)
 
 
@@ -134,7 +134,7 @@ def _resume(ref: Reference, folder: Path, outcome: Outcome) -> Outcome:
     """Reopen what a death left, look at it, run the job to its end, and look again."""
     before = None
     try:
-        before, wrong = _look(folder)
+        before, wrong = _look(ref.job, folder)
     except (UsageError, DamagedFileError) as error:  # `select` died before it had its catalog
         none = any(text in str(error) for text in ("there is no catalog", "has no snapshot"))
         wrong = [] if none and not _committed(folder) else [str(error)]
@@ -147,7 +147,7 @@ def _resume(ref: Reference, folder: Path, outcome: Outcome) -> Outcome:
         outcome.lost += state.acknowledged_whole(before, ref.job.children, ref.final)
         outcome.repeated += before.repeated
     ref.job.run(folder, lambda name: None)
-    after, wrong = _look(folder)
+    after, wrong = _look(ref.job, folder)
     outcome.reopen += wrong
     outcome.lost += _differences(before, after, ref)
     outcome.repeated += after.repeated
@@ -187,11 +187,11 @@ def _differences(before: state.State | None, after: state.State, ref: Reference)
     return lost
 
 
-def _look(folder: Path) -> tuple[state.State, list[str]]:
+def _look(job: Job, folder: Path) -> tuple[state.State, list[str]]:
     """Open the catalog as a user does, and read all of it by both ways that there are."""
     catalog = catalog_of(folder)
     store = Store.open(catalog.path)
-    found = state.read(store, catalog.snapshot, folder)
+    found = state.read(store, catalog.snapshot, folder, job.noise)
     wrong = state.damaged(store, catalog.snapshot)
     counts = " UNION ALL ".join(
         f"SELECT '{name}' AS name, count(*) AS n FROM {name}" for name in found.rows
@@ -273,7 +273,7 @@ def main() -> None:
     )
     parser.add_argument("--points", type=int, default=1_000, help="over all stages")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stages", nargs="+", default=STAGES, choices=[*JOBS])
+    parser.add_argument("--stages", nargs="+", default=STAGES, choices=[*JOBS, "student"])
     parser.add_argument(
         "--commits", action="store_true", help="every commit of each stage, and then the points"
     )
@@ -286,7 +286,7 @@ def main() -> None:
         print(HEADER, flush=True)
         wrong = 0
         for n, stage in enumerate(arguments.stages):
-            ref = reference(JOBS[stage], scratch)
+            ref = reference({**JOBS, "student": STUDENT}[stage], scratch)
             share = arguments.points // len(arguments.stages)
             share += n < arguments.points % len(arguments.stages)
             points = list(every_commit(ref) if arguments.commits else every_step(ref))

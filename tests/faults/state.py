@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,18 @@ class State:
     outputs: Counter[str]  # files of builds, and what `select` wrote, with their hashes
 
 
-def read(store: Store, snapshot: Snapshot, folder: Path) -> State:
-    """Read a snapshot whole."""
+def read(store: Store, snapshot: Snapshot, folder: Path, noise: Collection[str] = ()) -> State:
+    """Read a snapshot whole; columns of `noise` are not content."""
     tables = {name: table(store, snapshot, name) for name in TABLES}
     children: dict[str, dict[str, set[str]]] = {}
     rows, content, repeated = {}, {}, []
     for name, found in tables.items():
         listed = found.to_pylist()
         rows[name] = Counter(_text(row) for row in listed)
-        plain = [{k: v for k, v in row.items() if k not in _VOLATILE} for row in listed]
+        plain = [
+            {k: v for k, v in row.items() if k not in _VOLATILE and k not in noise}
+            for row in listed
+        ]
         if name not in OF_RUNS:
             content[name] = Counter(_text(row) for row in plain)
         keys = Counter(_text({k: row[k] for k in TABLES[name].key}) for row in listed)

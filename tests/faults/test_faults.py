@@ -40,9 +40,15 @@ def test_a_select_that_is_killed_ends_the_same_when_it_is_run_again():
 
 
 @pytest.mark.slow
-def test_ctrl_c_commits_what_is_done_and_says_how_to_go_on():
+def test_ctrl_c_between_commits_keeps_what_is_done_and_says_how_to_go_on():
     """A user who stops a job would lose its work, or see a stack trace."""
-    script("interrupts", "--steps", "5", "--points", "5")
+    script("interrupts", "--steps", "4", "--points", "0")
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_any_time_is_no_stack_trace():
+    """A user who stops a job while it loads or computes would see a stack trace."""
+    script("interrupts", "--steps", "0", "--points", "6", "--commands", "ingest", "score", "build")
 
 
 @pytest.mark.slow
