@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import io
 import json
 import math
 import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ from tests.fuzz.target import Target
 CAP = 1 << 20
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_MEMORY))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 WORDS = [b'{"', b'":', b"\n", b"\r\n", b"[", b"]", b"}", b"\\u", b"\\ud83d", b"NaN", b"Infinity",
          b"-9999", b"1e999", b"null", b"true", b'"a"', b"\xef\xbb\xbf", b"\xff\xfe", b"\0",
          b"\xed\xa0\x80", b'""', b",", b"\t", b";"]  # fmt: skip
