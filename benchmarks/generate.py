@@ -28,7 +28,7 @@ import dasd_data
 from dasd_data.catalog import Catalog
 from dasd_data.parameters import DOMAINS
 from dasd_data.schema import TABLES
-from dasd_data.store import Writer
+from dasd_data.writer import Writer
 
 BATCH_RESPONSES, BATCH_SENTENCES, BATCH_BYTES = 16_384, 2_000_000, 256 << 20  # of one commit
 CANDIDATES = 8

@@ -19,7 +19,8 @@ from deltalake import DeltaTable
 import dasd_data
 from builders.run import to_table
 from dasd_data.schema import SNAPSHOTS, TABLES
-from dasd_data.store import Store, Writer
+from dasd_data.store import Store
+from dasd_data.writer import Writer
 
 EDGE = 100  # commits at either end, one turn of Delta's checkpoints
 

@@ -19,7 +19,8 @@ from dasd_data import __version__, interrupts
 from dasd_data.errors import DasdError
 from dasd_data.interrupts import held
 from dasd_data.schema import TABLES
-from dasd_data.store import Appended, Store, Writer
+from dasd_data.store import Store
+from dasd_data.writer import Appended, Writer
 
 _LIBRARIES = ("duckdb", "deltalake", "pyarrow", "numpy", "numba", "nltk", "torch", "transformers")
 

@@ -29,7 +29,7 @@ from dasd_data.parameters import identifier
 from dasd_data.schema import TABLES
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile
-from dasd_data.store import Writer
+from dasd_data.writer import Writer
 
 BATCH_ROWS = 1_024
 

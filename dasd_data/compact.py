@@ -19,11 +19,11 @@ from dasd_data.errors import ConflictError
 from dasd_data.log import File
 from dasd_data.schema import SNAPSHOTS, TABLES, Table
 from dasd_data.store import Store
+from dasd_data.tables import attempts
 
 GROUP_BYTES, GROUP_FILES = 256 << 20, 1_000
 MANY_FILES = 500  # small files scan slower: 4,000 take three times as long as few
 LEAST_SNAPSHOTS = 16  # files: every compaction adds one
-_ATTEMPTS = 100
 
 
 @dataclass
@@ -117,10 +117,9 @@ def _read(store: Store, spec: Table, group: Sequence[File]) -> pa.Table:
 
 def _replace(store: Store, spec: Table, group: Sequence[File], rows: pa.Table) -> None:
     """Commit the rows in place of the group; others may append, or compact, meanwhile."""
-    for _ in range(_ATTEMPTS):
+    for _ in attempts(spec.name):
         handle, _, found = store.newest(spec.name)
         if not set(group) <= set(found):
             raise ConflictError(f"another process compacts {spec.name}: let it end, then try again")
         if store.commit(handle, spec, rows, "compact", removed=group):
             return
-    raise ConflictError(f"{_ATTEMPTS} other commits to {spec.name} came first: use fewer writers")

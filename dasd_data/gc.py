@@ -24,10 +24,11 @@ from dasd_data.errors import ConflictError
 from dasd_data.log import File
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.snapshots import Snapshot, versions
-from dasd_data.store import Store, Writer
+from dasd_data.store import Store
+from dasd_data.tables import attempts
+from dasd_data.writer import Writer
 
 SAFE_SECONDS = 3600.0
-_ATTEMPTS = 100
 CHILDREN = ("tokens", "sentences", "sentence_scores", "announced")  # `announced` goes last
 
 
@@ -175,11 +176,10 @@ def _drop(store: Store, name: str, dead: pa.ChunkedArray, dry_run: bool) -> pa.T
 
 
 def _replace(store: Store, name: str, file: File, rows: pa.Table) -> None:
-    for _ in range(_ATTEMPTS):
+    for _ in attempts(name):
         handle, _, found = store.newest(name)
         if file not in found:
             raise ConflictError(f"another process rewrites {name}: let it end, then try again")
         left = rows if len(rows) else None
         if store.commit(handle, TABLES[name], left, "gc", removed=[file], drops_rows=True):
             return
-    raise ConflictError(f"{_ATTEMPTS} other commits to {name} came first: stop other writers")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from dasd_data import files, log
-from dasd_data.errors import DamagedFileError
+from dasd_data.errors import ConflictError, DamagedFileError
 from dasd_data.log import File, State
 from dasd_data.schema import Table
 
@@ -24,6 +25,7 @@ _RETENTION = {
     "delta.deletedFileRetentionDuration": "interval 36500 days",
     "delta.checkpointInterval": "100",
 }
+ATTEMPTS = 100
 CHECK = "run `dasd-data verify`, and restore what it names from a backup"
 
 
@@ -147,3 +149,18 @@ def listed(handle: DeltaTable) -> list[File]:
         File(str(name), int(size), int(rows or 0))
         for name, size, rows in zip(*columns, strict=True)
     ]
+
+
+def attempts(table: str) -> Iterator[int]:
+    """Numbers of the tries of a commit, from 0, with a random pause between them.
+
+    The pause is a millisecond at first, a tenth of a second at most. Raises ConflictError after
+    ATTEMPTS that others won.
+    """
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(random.uniform(0, min(0.1, 0.001 * 2**attempt)))
+        yield attempt
+    raise ConflictError(
+        f"{ATTEMPTS} other commits to {table} came first: try again, with fewer writers"
+    )

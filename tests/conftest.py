@@ -21,7 +21,7 @@ from dasd_data.catalog import Catalog
 from dasd_data.config import VARIABLES
 from dasd_data.keys import question_id
 from dasd_data.schema import TABLES
-from dasd_data.store import Writer
+from dasd_data.writer import Writer
 
 FILTERS = ("length", "structure", "completeness", "repetition", "cjk")
 

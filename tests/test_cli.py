@@ -294,8 +294,8 @@ def test_results_come_as_polars_pandas_and_arrow(catalog):
 
 
 COMPETITOR = """
-from dasd_data import store
-store._ATTEMPTS, busy, made = 2, [], store.Store.__init__
+from dasd_data import store, tables
+tables.ATTEMPTS, busy, made = 2, [], store.Store.__init__
 def competing(self, path, *rest):
     def other(step):
         if step == "snapshots: written" and not busy:

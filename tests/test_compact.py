@@ -14,7 +14,8 @@ from dasd_data.build import build
 from dasd_data.compact import compact, groups
 from dasd_data.errors import DamagedFileError
 from dasd_data.log import File
-from dasd_data.store import Store, Writer
+from dasd_data.store import Store
+from dasd_data.writer import Writer
 
 SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
 

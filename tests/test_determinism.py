@@ -18,7 +18,7 @@ from builders.run import to_table
 from builders.shapes import Context
 from dasd_data.build import build
 from dasd_data.keys import question_id
-from dasd_data.store import Writer
+from dasd_data.writer import Writer
 
 TINY = Path(__file__).parents[1] / "examples" / "tiny"
 QUESTIONS, CANDIDATES, SENTENCES = 2_600, 4, 13  # 135,200 sentences: several row groups

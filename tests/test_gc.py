@@ -13,8 +13,9 @@ from dasd_data.build import build
 from dasd_data.compact import compact
 from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.gc import collect
-from dasd_data.store import Store, Writer
+from dasd_data.store import Store
 from dasd_data.verify import verify
+from dasd_data.writer import Writer
 
 SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
 

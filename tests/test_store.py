@@ -18,7 +18,8 @@ from dasd_data.errors import ConflictError, DamagedFileError, UsageError
 from dasd_data.files import verify
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.snapshots import parse_at
-from dasd_data.store import Store, Writer
+from dasd_data.store import Store
+from dasd_data.writer import Writer
 
 
 def questions(numbers, text="question"):
@@ -155,7 +156,7 @@ def test_another_commit_in_between_makes_the_writer_look_again(tmp_path):
 
 def test_a_writer_that_always_loses_says_so(tmp_path, monkeypatch):
     """A job would wait for ever among too many others."""
-    monkeypatch.setattr("dasd_data.store._ATTEMPTS", 3)
+    monkeypatch.setattr("dasd_data.tables.ATTEMPTS", 3)
     store = Store.create(tmp_path)
     counter = iter(range(100, 200))
 

@@ -26,7 +26,7 @@ from dasd_data.catalog import Catalog
 from dasd_data.errors import DasdError, DataError, RowError, UsageError
 from dasd_data.interrupts import held
 from dasd_data.keys import first_of_key, kept
-from dasd_data.store import Appended
+from dasd_data.writer import Appended
 
 BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
 EXCERPTS = 1_000  # refused rows of a file that are kept with their beginning; the others without

@@ -25,7 +25,8 @@ from builders.shapes import Context
 from dasd_data import build as builds
 from dasd_data import catalog as catalogs
 from dasd_data.schema import TABLES, Table
-from dasd_data.store import Store, Writer
+from dasd_data.store import Store
+from dasd_data.writer import Writer
 from tests.faults import jobs, kills, processes, state
 
 

@@ -32,8 +32,9 @@ from dasd_data.compact import compact
 from dasd_data.errors import DasdError
 from dasd_data.keys import question_id
 from dasd_data.schema import SNAPSHOTS, TABLES
-from dasd_data.store import Store, Writer
+from dasd_data.store import Store
 from dasd_data.verify import verify
+from dasd_data.writer import Writer
 
 KINDS = {"data": 40, "log": 30, "checkpoint": 20, "note": 10}
 EVERY = 10  # one point in so many asks `verify`, whether or not rows differ
