@@ -91,7 +91,7 @@ class Session:
             try:
                 view = relation(name, files.get(name, []))
                 self.connection.execute(f"CREATE VIEW {name} AS {view}")
-            except duckdb.Error as error:
+            except (duckdb.Error, UnicodeDecodeError) as error:  # it quotes damaged names
                 raise DamagedFileError(
                     f"a file of table {name} cannot be read ({_first(error)}): restore a backup"
                 ) from None

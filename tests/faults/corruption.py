@@ -138,7 +138,7 @@ def _differs(truth: Truth, table: str) -> bool | None:
             found = store.snapshot(at)
             if found != snapshot or _read(store, table, found) != truth.rows[table, number]:
                 return True
-        except (DasdError, duckdb.Error):
+        except (DasdError, duckdb.Error, UnicodeDecodeError):  # DuckDB quotes damaged names
             refused += 1
     return None if refused else False
 
