@@ -88,6 +88,14 @@ class Catalog:
                 for path in self.files[table]:
                     files.verify(path, verified)
 
+    def checked_session(self) -> Session:
+        """A session whose files have all been checked, for stages that derive rows from rows.
+
+        What was derived from a damaged file would stay, and look sound, after it is restored.
+        """
+        self.verify_files(TABLES)
+        return self.session()
+
     @cached_property
     def _sessions(self) -> dict[str, Session]:
         return {}

@@ -59,7 +59,9 @@ def segment_missing(
 
     `name` is that of another segmenter (`others.SEGMENTERS`), whose sentences stand beside those
     of the usual one and are not used unless asked for; `questions` takes the first of a seeded
-    order only. Returns counts by name; nothing missing records no run.
+    order only. All files are checked, for the stages that begin with this one, too.
+    Returns counts by name; nothing missing records no run.
+    Raises DamagedFileError.
     """
     counts: Counter[str] = Counter()
     segmenter, cut = others.other(name) if name else (SEGMENTER, None)
@@ -67,7 +69,7 @@ def segment_missing(
     condition = "true" if questions is None else _FIRST_QUESTIONS.format(questions=int(questions))
     session = None
     for find, work in ((_MISSING_SENTENCES, _sentences), (_MISSING_SCORES, _scores)):
-        session = session or catalog.refresh().session()
+        session = session or catalog.refresh().checked_session()
         session.execute(find.format(segmenter=quote(segmenter), condition=condition))
         total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
         if total:

@@ -10,7 +10,7 @@ from builders.filters.stage import configured, filter_missing
 from builders.ingest.stage import ingest
 from builders.score.stage import dry_run, score
 from builders.segment.stage import segment_missing
-from dasd_data.errors import UnknownNameError, UsageError
+from dasd_data.errors import DamagedFileError, UnknownNameError, UsageError
 
 
 @pytest.fixture
@@ -252,3 +252,22 @@ def test_repeat_zero_scores_nothing_twice(catalog, fake_run):
     """Who needs no noise figure would pay for one."""
     assert score(catalog, fake_run(only_eligible=False, repeat=0))["repeat_scores"] == 0
     assert score(catalog, fake_run(only_eligible=False, repeat=0.9))["repeat_scores"] == 3
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        lambda catalog, run: segment_missing(catalog),
+        lambda catalog, run: passing(catalog),
+        lambda catalog, run: score(catalog, run(only_eligible=False)),
+    ],
+    ids=["segment", "filter", "score"],
+)
+def test_no_stage_derives_rows_from_a_damaged_file(catalog, fake_run, stage):
+    """Scores of a damaged text would stay, and look sound, after the file is restored."""
+    (path,) = catalog.refresh().files["responses"]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=path.name):
+        stage(catalog, fake_run)
