@@ -121,7 +121,7 @@ def write_head(place: Path, snapshot_id: int) -> None:
 def parse_at(text: str) -> int | datetime:
     """What `--at` names: a number, one counted back from the newest (-1), or a time.
 
-    A time without a zone is UTC, and a date is its first moment. Raises UsageError.
+    A time without a zone is UTC, and a date is its last moment. Raises UsageError.
     """
     try:
         return int(text)
@@ -129,6 +129,8 @@ def parse_at(text: str) -> int | datetime:
         pass
     try:
         time = datetime.fromisoformat(text)
+        if len(text) == len("2026-05-31"):
+            time = time.replace(hour=23, minute=59, second=59, microsecond=999_999)
     except ValueError:
         raise UsageError(
             f"--at {text!r} is neither the number of a snapshot, nor -1 (the one before the "

@@ -421,7 +421,8 @@ def test_a_time_without_a_zone_is_utc_and_a_bad_one_is_explained():
     """The same command would open another state on another machine."""
     assert parse_at("7") == 7
     assert parse_at("-2") == -2
-    assert parse_at("2026-05-31") == datetime(2026, 5, 31, tzinfo=UTC)
+    assert parse_at("2026-05-31T12:00") == datetime(2026, 5, 31, 12, tzinfo=UTC)
+    assert parse_at("2026-05-31") == datetime(2026, 6, 1, tzinfo=UTC) - timedelta(microseconds=1)
     assert parse_at("2026-05-31T12:00+02:00") == datetime(2026, 5, 31, 10, tzinfo=UTC)
     with pytest.raises(UsageError, match="'yesterday' is neither the number of a snapshot"):
         parse_at("yesterday")

@@ -17,6 +17,7 @@ from dasd_data.cli.common import (
     print_json,
     threads_option,
 )
+from dasd_data.errors import DataError
 from dasd_data.parameters import DOMAINS
 
 KINDS = ("questions", "responses", "logprobs")
@@ -65,6 +66,8 @@ def command(
         print_json(dict(counts))
     else:
         report(counts)
+    if 0 < counts["rows"] <= counts["refused"]:
+        raise DataError("no row could be taken: see the reasons, and `dasd-data ingest --help`")
 
 
 def report(counts: Counter[str]) -> None:
@@ -89,7 +92,7 @@ def report(counts: Counter[str]) -> None:
     if counts["refused"]:
         note(
             f"{count(counts['refused'], 'row')} refused: dasd-data sql "
-            '"SELECT file, line, reason FROM quarantine"'
+            '"SELECT file, line, reason FROM quarantine ORDER BY file, line"'
         )
 
 

@@ -74,7 +74,7 @@ def _status(catalog: Any) -> dict[str, Any]:
         "catalog": str(catalog.path),
         "snapshot": snapshot.snapshot_id,
         "what": snapshot.what,
-        "at": f"{snapshot.at:%Y-%m-%d %H:%M:%S}",
+        "at": f"{snapshot.at:%Y-%m-%d %H:%M:%S} UTC",
         "tables": counts,
         **report,
     }

@@ -32,7 +32,9 @@ def snapshots(catalog: str | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    shown = [{**r, "at": f"{r['at']:%Y-%m-%d %H:%M:%S}", "added": _added(r["added"])} for r in rows]
+    shown = [
+        {**r, "at": f"{r['at']:%Y-%m-%d %H:%M:%S} UTC", "added": _added(r["added"])} for r in rows
+    ]
     print_table(shown, ["snapshot", "at", "who", "what", "added"])
 
 

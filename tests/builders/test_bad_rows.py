@@ -236,3 +236,11 @@ def test_a_file_of_no_known_shape_is_given_up(
     right = jsonl([good("right", 1)], "right.jsonl")
     counts = ingest(catalog, [str(wrong), str(right)], context())
     assert (counts["responses"], counts["refused"], counts["unknown files"]) == (1, 101, 1)
+
+
+def test_an_input_of_which_nothing_could_be_taken_is_exit_code_3(tmp_path, command):
+    """A script would go on without data."""
+    (tmp_path / "notes.md").write_text("# No rows here\n")
+    command("init")
+    done = command("ingest", "notes.md")
+    assert (done.returncode, "no row could be taken" in done.stderr) == (3, True)
