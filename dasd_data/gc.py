@@ -8,8 +8,10 @@ files that no commit names, those compacted away or dropped since, temporary fil
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -83,19 +85,75 @@ def collect(
             store.record("gc", expire_before=oldest)
     kept_snapshots = store.kept(oldest=oldest)
     young = time.time() - safe_seconds
+    found = list(_leftovers(store.path, young))
     for name in (*TABLES, SNAPSHOTS.name):
-        for kind, path in _unneeded(store, name, versions(name, kept_snapshots), young):
-            garbage.add(kind, path, path.stat().st_size)
-    for kind, path in _leftovers(store.path, young):
-        garbage.add(kind, path, _size(path))
-    if not dry_run:
-        for path in garbage.paths:
-            store.checkpoint(f"gc: remove {path.name}")
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        found += _unneeded(store, name, versions(name, kept_snapshots), young)
+    for one in found:
+        garbage.add(one.kind, one.path, one.size)
+        if not dry_run:
+            store.checkpoint(f"gc: remove {one.path.name}")
+            _remove(one)
     return garbage
 
 
-def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterator[tuple[str, Path]]:
+@dataclass(frozen=True)
+class _Found:
+    """A file or folder that may go, as it was when its log, up to `version`, did not name it."""
+
+    kind: str
+    path: Path
+    changed: int
+    size: int
+    version: int | None = None
+
+
+def _found(kind: str, path: Path, young: float, version: int | None = None) -> Iterator[_Found]:
+    """What is at `path`, if it is there still and nothing of it is young."""
+    changed, size = _look(path)
+    if changed and changed < young * 1e9:
+        yield _Found(kind, path, changed, size, version)
+
+
+def _look(path: Path) -> tuple[int, int]:
+    """When a file, or anything in a folder, last changed (ns; 0: it is gone), and its bytes."""
+    changed = size = 0
+    for part in (path, *(path.rglob("*") if path.is_dir() else ())):
+        with contextlib.suppress(FileNotFoundError):  # whoever wrote it is done, or another gc is
+            stat = part.lstat()
+            changed = max(changed, stat.st_mtime_ns)
+            size += 0 if part.is_dir() else stat.st_size
+    return changed, size
+
+
+def _remove(found: _Found) -> None:
+    """Remove what was found, unless it has changed or was committed since.
+
+    A job that is run again writes the file that its kill left, with the same name, and commits it.
+    So the file is taken aside before it is looked at for the last time: what comes after stays.
+    """
+    path = found.path
+    if _look(path)[0] != found.changed:
+        return
+    if path.is_dir():
+        with contextlib.suppress(FileNotFoundError):  # another gc is at it
+            shutil.rmtree(path)
+        return
+    if found.version is not None:
+        later = log.entries(path.parent, found.version)
+        if any(path.name == file.name for entry in later for file in entry.adds):
+            return
+    aside = path.with_name(f"{uuid.uuid4().hex}.tmp")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if _look(aside)[0] == found.changed:
+        aside.unlink(missing_ok=True)
+    else:
+        aside.replace(path)
+
+
+def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterator[_Found]:
     """Data files of a table that none of these versions needs, nor any newer one."""
     folder = store.folder(name)
     found = sorted(folder.glob("*.parquet"))  # before the log: what it names later is younger
@@ -105,24 +163,18 @@ def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterato
     needed = history.needed([*kept, *range(since, history.newest + 1)])
     ever = {file.name for file, _, _ in history.lives}
     for path in found:
-        unneeded = log.is_name(path.name) and path.name not in needed
-        if unneeded and path.stat().st_mtime < young:
-            yield "replaced" if path.name in ever else "never committed", path
+        if log.is_name(path.name) and path.name not in needed:
+            kind = "replaced" if path.name in ever else "never committed"
+            yield from _found(kind, path, young, history.newest)
 
 
-def _leftovers(root: Path, young: float) -> Iterator[tuple[str, Path]]:
+def _leftovers(root: Path, young: float) -> Iterator[_Found]:
     """Temporary files, and folders of builds that were being written or replaced."""
     places = [*root.glob("*.tmp"), *root.glob("tables/*.tmp"), *root.glob("tables/*/*.tmp")]
     places += root.glob("builds/*/.*.tmp")
     places += root.glob("builds/*/.*.old")
     for path in sorted(places):
-        if path.stat().st_mtime < young:
-            yield "temporary", path
-
-
-def _size(path: Path) -> int:
-    paths = path.rglob("*") if path.is_dir() else [path]
-    return sum(p.stat().st_size for p in paths if p.is_file())
+        yield from _found("temporary", path, young)
 
 
 def _drop_pending(store: Store, garbage: Garbage, dry_run: bool, young: float) -> None:

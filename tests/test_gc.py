@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,70 @@ def test_old_files_of_dead_processes_go_and_young_ones_stay(tmp_path):
     assert not any(path.exists() for path in (*old, build_folder))
     assert young.exists()
     assert (folder / "notes.txt").exists()
+
+
+def orphaned(path):
+    """A store whose writer was killed before its commit, and the file, long ago, that it left."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(step):
+        if step == "questions: written":
+            raise Killed
+
+    store = Store.create(path)
+    store.checkpoint = kill
+    with pytest.raises(Killed):
+        Writer(store, "test").append({"questions": questions([1])})
+    (orphan,) = store.folder("questions").glob("*.parquet")
+    return Store.open(path), aged(orphan)
+
+
+def test_a_file_that_a_second_run_commits_while_gc_looks_stays(tmp_path):
+    """The run after a kill writes the same file under the same name: its rows would be gone."""
+    store, orphan = orphaned(tmp_path)
+
+    def run_again(step):
+        if step == f"gc: remove {orphan.name}":
+            Writer(Store.open(tmp_path), "test").append({"questions": questions([1])})
+
+    store.checkpoint = run_again
+    collect(store)
+    assert verify(store, quick=True).findings == []
+    assert count(tmp_path) == 1
+
+
+def test_a_file_written_again_at_the_last_moment_is_put_back(tmp_path, monkeypatch):
+    """Between the last look and the removal there is room for a writer."""
+    store, orphan = orphaned(tmp_path)
+    rename = Path.rename
+
+    def late(path, target):
+        if path == orphan:
+            os.utime(path)  # as it is when a writer has replaced it
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    collect(store)
+    assert orphan.exists()
+    assert list(orphan.parent.glob("*.tmp")) == []
+
+
+def test_an_old_file_that_is_committed_while_gc_looks_stays(tmp_path):
+    """A writer that a suspended machine held up for an hour would lose its rows."""
+    store, orphan = orphaned(tmp_path)
+
+    def commit(step):
+        if step == f"gc: remove {orphan.name}":
+            Writer(Store.open(tmp_path), "test").append({"questions": questions([1])})
+            aged(orphan)
+            os.utime(orphan, ns=(before, before))
+
+    before = orphan.stat().st_mtime_ns
+    store.checkpoint = commit
+    collect(store)
+    assert verify(store, quick=True).findings == []
 
 
 def test_expired_snapshots_are_refused_and_their_files_go(tmp_path):
