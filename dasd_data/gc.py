@@ -67,8 +67,8 @@ def collect(
 
     `expire_before` expires the snapshots before it, but for those of recorded builds. `pending`
     drops the children of responses that were announced `safe_seconds` ago or earlier and never
-    came: run it while nothing ingests. Raises DamagedFileError where the logs are damaged: what is
-    needed cannot be known then.
+    came, but for those that a finished run brought: run it while nothing ingests. Raises
+    DamagedFileError where the logs are damaged: what is needed cannot be known then.
     """
     garbage = Garbage()
     if pending:
@@ -178,14 +178,19 @@ def _leftovers(root: Path, young: float) -> Iterator[_Found]:
 
 
 def _drop_pending(store: Store, garbage: Garbage, dry_run: bool, young: float) -> None:
-    """Drop what was announced before `young`, and its children, unless the response came."""
+    """Drop what was announced before `young`, and its children, unless the response came.
+
+    Children of runs that are done stay: those came apart, as log-probs may, and their run, which
+    has told that it took them, is not going to be run again.
+    """
     announced = _ids(store, "announced", young)
     dead = announced.filter(pc.invert(pc.is_in(announced, _ids(store, "responses"))))
     if not len(dead):
         return
+    done = _done(store)
     dropped: dict[str, pa.Table] = {}
     for name in CHILDREN:
-        dropped[name] = _drop(store, name, dead, dry_run)
+        dropped[name] = _drop(store, name, dead, done, dry_run)
         garbage.rows[name] = len(dropped[name])
     if dry_run:
         return
@@ -210,17 +215,37 @@ def _ids(store: Store, name: str, young: float | None = None) -> pa.ChunkedArray
     return pa.chunked_array([c for t in tables for c in t["response_id"].chunks], pa.string())
 
 
-def _drop(store: Store, name: str, dead: pa.ChunkedArray, dry_run: bool) -> pa.Table:
+def _done(store: Store) -> pa.Array:
+    """The runs that came to their end."""
+    folder, (_, _, found) = store.folder("run_events"), store.newest("run_events")
+    events = [
+        pq.read_table(folder / file.name, columns=["run_id"], filters=[("event", "=", "done")])
+        for file in found
+    ]
+    done = {run for t in events for run in t["run_id"].to_pylist()}
+    return pa.array(sorted(done), pa.string())
+
+
+def _drop(
+    store: Store, name: str, dead: pa.ChunkedArray, done: pa.Array, dry_run: bool
+) -> pa.Table:
     """Rewrite the files of a table that hold rows of these responses; returns those rows."""
+
+    def goes(rows: pa.Table) -> pa.ChunkedArray:
+        of_dead = pc.is_in(rows["response_id"], dead)
+        if "run_id" not in rows.column_names:
+            return of_dead
+        return pc.and_not(of_dead, pc.is_in(rows["run_id"], done))
+
     spec, folder = TABLES[name], store.folder(name)
     gone = [spec.schema.empty_table()]
     _, _, found = store.newest(name)
     for file in found:
-        ids = pq.read_table(folder / file.name, columns=["response_id"])["response_id"]
-        if not pc.any(pc.is_in(ids, dead)).as_py():
+        needed = [c for c in ("response_id", "run_id") if c in spec.schema.names]
+        if not pc.any(goes(pq.read_table(folder / file.name, columns=needed))).as_py():
             continue
         rows = files.read_checked(folder / file.name).cast(spec.schema)
-        out = pc.is_in(rows["response_id"], dead)
+        out = goes(rows)
         gone.append(rows.filter(out))
         if not dry_run:
             _replace(store, name, file, rows.filter(pc.invert(out)))

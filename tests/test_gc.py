@@ -271,3 +271,34 @@ def test_pending_rows_of_a_dead_process_go_and_the_corrected_row_comes_in(tmp_pa
     ]
     assert catalog.snapshot.tables["tokens"].rows == 3
     assert verify(store, quick=True).findings == []
+
+
+def test_log_probs_that_a_finished_run_brought_apart_are_no_pending_rows(tmp_path):
+    """A user was told that they were taken, and would have to find out that they are gone."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(step):
+        if step == "responses: before write":
+            raise Killed
+
+    store = Store.create(tmp_path)
+    events = [{"run_id": "apart", "sequence": 0, "event": "done"}]
+    events += [{"run_id": "broken", "sequence": 0, "event": "failed"}]
+    tokens = [
+        {"response_id": "a", "scorer_id": scorer, "token_bytes": [1, 4], "run_id": run}
+        for scorer, run in (("one", "apart"), ("two", "broken"))
+    ]
+    Writer(store, "test").append(
+        {"run_events": table("run_events", events), "tokens": table("tokens", tokens)}
+    )
+    store.checkpoint = kill
+    with pytest.raises(Killed):
+        Writer(store, "test").append(rows_of("a", "wrong"))
+    store = Store.open(tmp_path)
+    done = collect(store, pending=True, safe_seconds=-60)
+    assert done.rows == {"tokens": 2, "sentences": 1, "sentence_scores": 0, "announced": 1}
+    assert Writer(store, "test").append(rows_of("a", "right"))["responses"].new == 1
+    found = dasd_data.open(tmp_path).sql("SELECT scorer_id, run_id FROM tokens ORDER BY 1")
+    assert found.fetchall() == [("one", "apart"), ("s", "r")]
