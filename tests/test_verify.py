@@ -85,6 +85,19 @@ def test_every_bit_of_a_log_entry_counts(catalog):
     assert found(catalog) == []
 
 
+def test_a_snapshot_that_comes_meanwhile_is_no_damage(catalog, monkeypatch):
+    """Verify beside an ingest would cry damage, and send the user to the backup."""
+    read = Store.snapshots
+
+    def snapshots(store):
+        found = read(store)
+        Store.open(store.path).record("other")
+        return found
+
+    monkeypatch.setattr(Store, "snapshots", snapshots)
+    assert found(catalog, quick=True) == []
+
+
 def test_a_lost_log_entry_is_found(catalog):
     """Rows would be gone, and nobody would know."""
     log.path(catalog.store.folder("flags"), 1).unlink()
