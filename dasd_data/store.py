@@ -20,7 +20,7 @@ from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.log import File, State
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.snapshots import Snapshot
-from dasd_data.tables import CHECK, Tables, attempts, listed
+from dasd_data.tables import CHECK, Tables, attempts, listed, own_name
 
 
 class Store(Tables):
@@ -193,4 +193,5 @@ def _bounds(handle: DeltaTable) -> list[tuple[int, int, str]]:
     actions = pa.table(handle.get_add_actions(flatten=True))
     names = ("min.snapshot_id", "max.snapshot_id", "path")
     columns = [actions[c].to_pylist() if c in actions.column_names else [] for c in names]
-    return [(low, high, name) for low, high, name in zip(*columns, strict=True) if low and high]
+    rows = zip(*columns, strict=True)
+    return [(low, high, own_name(name)) for low, high, name in rows if low and high]

@@ -142,13 +142,23 @@ class Tables:
 
 
 def listed(handle: DeltaTable) -> list[File]:
-    """The files of a table as delta-rs lists them."""
+    """The files of a table as delta-rs lists them. Raises DamagedFileError for other names."""
     actions = pa.table(handle.get_add_actions())
     columns = [actions[c].to_pylist() for c in ("path", "size_bytes", "num_records")]
     return [
-        File(str(name), int(size), int(rows or 0))
+        File(own_name(name), int(size), int(rows or 0))
         for name, size, rows in zip(*columns, strict=True)
     ]
+
+
+def own_name(name: str) -> str:
+    """A name from a log, if it can be that of a data file: others may lead out of the catalog.
+
+    Raises DamagedFileError.
+    """
+    if not log.is_name(name):
+        raise DamagedFileError(f"a log names {name!r}, which is no data file of a catalog: {CHECK}")
+    return name
 
 
 def attempts(table: str) -> Iterator[int]:
