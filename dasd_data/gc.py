@@ -74,16 +74,13 @@ def collect(
     if pending:
         _drop_pending(store, garbage, dry_run, time.time() - safe_seconds)
     newest = store.snapshot()
-    oldest = newest.oldest
-    if expire_before and expire_before.snapshot_id > oldest:
-        before = {s.snapshot_id for s in store.kept()}
-        oldest = expire_before.snapshot_id
-        kept = {n for n in before if n >= oldest} | store.built(newest)
-        garbage.snapshots = len(before - kept)
-        if not dry_run:
-            # First the record, then the files: a kill in between leaves files, not holes.
-            store.record("gc", expire_before=oldest)
-    kept_snapshots = store.kept(oldest=oldest)
+    before = store.kept(newest=newest)
+    if expire_before and expire_before.snapshot_id > newest.oldest:
+        number = expire_before.snapshot_id
+        # First the record, then the files: a kill in between leaves files, not holes.
+        newest = store.expire(newest, number) if dry_run else store.record("gc", number)
+        garbage.snapshots = len(before) - len(store.kept(before, newest))
+    kept_snapshots = store.kept(newest=newest)
     young = time.time() - safe_seconds
     found = list(_leftovers(store.path, young))
     for name in (*TABLES, SNAPSHOTS.name):

@@ -21,7 +21,7 @@ class Snapshot:
     """A consistent state: what every table held, and who recorded it.
 
     The state of `snapshots` itself is that before this snapshot's own row. Snapshots before
-    `oldest` were expired at `expired_at`, but for those that builds were made from.
+    `oldest` were expired at `expired_at`, but for `kept`, which builds had been made from by then.
     """
 
     snapshot_id: int
@@ -30,7 +30,12 @@ class Snapshot:
     what: str = ""
     at: datetime | None = None
     oldest: int = 1
+    kept: tuple[int, ...] = ()
     expired_at: datetime | None = None
+
+    def opens(self, number: int) -> bool:
+        """Whether, as of this snapshot, the one of that number can be opened."""
+        return number >= self.oldest or number in self.kept
 
     @property
     def versions(self) -> dict[str, int]:
@@ -47,6 +52,7 @@ class Snapshot:
             "what": self.what,
             "committed_at": self.at,
             "oldest": self.oldest,
+            "kept": list(self.kept),
             "expired_at": self.expired_at,
             "content_hash": 0,
         }
@@ -62,6 +68,7 @@ def parse(row: Mapping[str, Any]) -> Snapshot:
         row["what"],
         row["committed_at"],
         row["oldest"],
+        tuple(row["kept"]),
         row["expired_at"],
     )
 

@@ -187,6 +187,28 @@ def test_the_snapshot_of_a_build_is_kept(made, add, response):
         store.snapshot(built + 1)
 
 
+def test_a_build_does_not_bring_back_a_snapshot_that_was_expired_while_it_ran(made, add, response):
+    """Verify would report files as missing for ever, and --at would open half a state."""
+    spans = {"scores": SCORES, "byte_end": [6, 13], "section": [0, 1]}
+    catalog = made(response("a", question="one", **spans))
+    add(catalog, response("b", question="two", **spans))
+    catalog.refresh()
+    other = Store.open(catalog.path)
+
+    def expire(*_):
+        if other.snapshot().oldest == 1:
+            compact(other, ["announced"])
+            for path in other.path.glob("tables/*/*.parquet"):
+                aged(path)
+            assert collect(other, expire_before=other.snapshot()).number["replaced"] == 2
+
+    built = build(catalog, "low_t_rs", robustness="off", progress=expire).manifest["snapshot_id"]
+    assert verify(other).findings == []
+    assert other.kept()[0].snapshot_id == built + 1
+    with pytest.raises(UsageError, match=f"snapshot {built} was expired"):
+        dasd_data.open(catalog.path, at=built)
+
+
 def test_killed_between_record_and_removal_leaves_no_hole(tmp_path):
     """A snapshot that can be opened would lack files."""
 
