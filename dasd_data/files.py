@@ -5,6 +5,7 @@ Layout choices and the measurements behind them are in the table below; readers 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -159,8 +160,12 @@ class Verified(dict[str, list[int]]):
         if self == self._before:
             return
         temporary = self._place.with_suffix(f".{uuid.uuid4().hex}.tmp")
-        temporary.write_text(json.dumps(self))
-        temporary.replace(self._place)
+        try:
+            temporary.write_text(json.dumps(self))
+            temporary.replace(self._place)
+        except OSError:  # a catalog that one may only read is checked in full each time
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def verify(path: Path, verified: dict[str, list[int]]) -> None:
