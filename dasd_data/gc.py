@@ -9,7 +9,9 @@ files that no commit names, those compacted away or dropped since, temporary fil
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -114,11 +116,12 @@ def _found(kind: str, path: Path, young: float, version: int | None = None) -> I
 def _look(path: Path) -> tuple[int, int]:
     """When a file, or anything in a folder, last changed (ns; 0: it is gone), and its bytes."""
     changed = size = 0
-    for part in (path, *(path.rglob("*") if path.is_dir() else ())):
+    below = [Path(root, n) for root, folders, names in os.walk(path) for n in (*folders, *names)]
+    for part in (path, *below):
         with contextlib.suppress(FileNotFoundError):  # whoever wrote it is done, or another gc is
-            stat = part.lstat()
-            changed = max(changed, stat.st_mtime_ns)
-            size += 0 if part.is_dir() else stat.st_size
+            found = part.lstat()
+            changed = max(changed, found.st_mtime_ns)
+            size += 0 if stat.S_ISDIR(found.st_mode) else found.st_size
     return changed, size
 
 

@@ -146,6 +146,32 @@ def test_an_old_file_that_is_committed_while_gc_looks_stays(tmp_path):
     assert verify(store, quick=True).findings == []
 
 
+def test_what_others_remove_while_gc_looks_is_done(tmp_path, monkeypatch):
+    """gc beside a writer, or beside another gc, would end with an error of the system."""
+    store = filled(tmp_path)
+    kept, gone = tmp_path / "verified.1.tmp", tmp_path / "verified.2.tmp"
+    folder = tmp_path / "builds" / "v" / ".0123.abcd.tmp"
+    (folder / "data").mkdir(parents=True)
+    for path in (kept, gone, folder / "data", folder):
+        path.touch()
+        aged(path)
+    look = Path.lstat
+
+    def lstat(path):
+        if path == gone:
+            path.unlink(missing_ok=True)
+        return look(path)
+
+    def other(step):
+        if step == f"gc: remove {folder.name}":
+            collect(Store.open(tmp_path))
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    store.checkpoint = other
+    assert collect(store).number == {"temporary": 2}
+    assert not any(path.exists() for path in (kept, gone, folder))
+
+
 def test_expired_snapshots_are_refused_and_their_files_go(tmp_path):
     """Space that old states take could not be had back, or a state would be half there."""
     store = filled(tmp_path)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -103,6 +104,14 @@ def test_a_snapshot_that_comes_meanwhile_is_no_damage(catalog, monkeypatch):
 
     monkeypatch.setattr(Store, "snapshots", snapshots)
     assert found(catalog, quick=True) == []
+
+
+def test_a_temporary_file_that_vanishes_meanwhile_is_nothing(catalog, monkeypatch):
+    """Verify beside an ingest would end with an error of the system."""
+    read = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: [*read(path), path / "vanished.tmp"])
+    report = verify(catalog.store, quick=True)
+    assert (report.findings, report.notes) == ([], [])
 
 
 def test_a_lost_log_entry_is_found(catalog):
