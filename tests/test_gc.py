@@ -172,6 +172,19 @@ def test_what_others_remove_while_gc_looks_is_done(tmp_path, monkeypatch):
     assert not any(path.exists() for path in (kept, gone, folder))
 
 
+def test_a_build_that_is_being_written_stays(tmp_path):
+    """The folder's own time stands still while shards in it grow: a long build would break."""
+    store = filled(tmp_path)
+    folder = tmp_path / "builds" / "v" / ".0123.abcd.tmp"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "0.parquet").touch()
+    for path in (folder / "data", folder):
+        aged(path)
+    assert collect(store).paths == []
+    aged(folder / "data" / "0.parquet")
+    assert collect(store).paths == [folder]
+
+
 def test_expired_snapshots_are_refused_and_their_files_go(tmp_path):
     """Space that old states take could not be had back, or a state would be half there."""
     store = filled(tmp_path)
