@@ -253,10 +253,10 @@ def _drop(
 
 
 def _replace(store: Store, name: str, file: File, rows: pa.Table) -> None:
+    left = store.write(TABLES[name], rows) if len(rows) else None
     for _ in attempts(name):
         handle, _, found = store.newest(name)
         if file not in found:
             raise ConflictError(f"another process rewrites {name}: let it end, then try again")
-        left = rows if len(rows) else None
-        if store.commit(handle, TABLES[name], left, "gc", removed=[file], drops_rows=True):
+        if store.commit_file(handle, TABLES[name], left, "gc", [file], drops_rows=True):
             return
