@@ -6,12 +6,14 @@ import getpass
 import json
 import os
 import platform
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dasd_data import files
 from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.log import State
 
@@ -120,8 +122,9 @@ def read_head(place: Path) -> int:
 
 def write_head(place: Path, snapshot_id: int) -> None:
     """Note the newest snapshot; the commit of its row is what counts, and came before."""
-    temporary = place.with_suffix(f".{os.getpid()}.tmp")
+    temporary = place.with_suffix(f".{uuid.uuid4().hex}.tmp")
     temporary.write_text(json.dumps({"snapshot_id": snapshot_id}))
+    files.flush(temporary)  # else a machine that loses power may keep the name and not the bytes
     temporary.replace(place)
 
 

@@ -333,6 +333,20 @@ def test_a_log_that_lost_its_last_entry_is_refused(tmp_path):
         dasd_data.open(tmp_path)
 
 
+def test_the_note_of_the_newest_snapshot_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """After a power cut it could be empty, and every command would refuse the catalog."""
+    flushed, sync = set(), os.fsync
+
+    def fsync(handle):
+        flushed.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Store.create(tmp_path)
+    assert (tmp_path / "tables" / "head.json").stat().st_ino in flushed
+    assert list((tmp_path / "tables").glob("*.tmp")) == []
+
+
 def test_a_table_that_lost_its_last_entry_is_neither_read_nor_written(tmp_path):
     """The next commit would take the lost one's place."""
     store = Store.create(tmp_path)
