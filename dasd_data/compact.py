@@ -117,9 +117,10 @@ def _read(store: Store, spec: Table, group: Sequence[File]) -> pa.Table:
 
 def _replace(store: Store, spec: Table, group: Sequence[File], rows: pa.Table) -> None:
     """Commit the rows in place of the group; others may append, or compact, meanwhile."""
+    added = store.write(spec, rows)  # once: who writes anew for each try never comes first
     for _ in attempts(spec.name):
         handle, _, found = store.newest(spec.name)
         if not set(group) <= set(found):
             raise ConflictError(f"another process compacts {spec.name}: let it end, then try again")
-        if store.commit(handle, spec, rows, "compact", removed=group):
+        if store.commit_file(handle, spec, added, "compact", group):
             return

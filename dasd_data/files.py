@@ -5,9 +5,11 @@ Layout choices and the measurements behind them are in the table below; readers 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -108,14 +110,21 @@ def flush_folder(folder: Path) -> None:
 
 
 def check_size(path: Path, size: int) -> None:
-    """Check that a file is there with its size. Raises DamagedFileError naming it."""
+    """Check that a file is there with its size. Raises DamagedFileError naming it.
+
+    A link is refused: it may lead to what the reader may read and the catalog's author may not.
+    """
     try:
-        found = path.stat().st_size
+        found = path.lstat()
     except FileNotFoundError:
         raise DamagedFileError(f"{path} is missing: restore it from a backup") from None
-    if found != size:
+    if not stat.S_ISREG(found.st_mode):
         raise DamagedFileError(
-            f"{path} is damaged: it has {found:,} bytes and was written with {size:,}; "
+            f"{path} is a link or a folder, not a file: restore it from a backup"
+        )
+    if found.st_size != size:
+        raise DamagedFileError(
+            f"{path} is damaged: it has {found.st_size:,} bytes and was written with {size:,}; "
             "restore it from a backup"
         )
 
@@ -151,8 +160,12 @@ class Verified(dict[str, list[int]]):
         if self == self._before:
             return
         temporary = self._place.with_suffix(f".{uuid.uuid4().hex}.tmp")
-        temporary.write_text(json.dumps(self))
-        temporary.replace(self._place)
+        try:
+            temporary.write_text(json.dumps(self))
+            temporary.replace(self._place)
+        except OSError:  # a catalog that one may only read is checked in full each time
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def verify(path: Path, verified: dict[str, list[int]]) -> None:
@@ -164,12 +177,12 @@ def verify(path: Path, verified: dict[str, list[int]]) -> None:
     Raises DamagedFileError naming the file.
     """
     try:
-        stat = path.stat()
+        found = path.stat()
     except FileNotFoundError:
         raise DamagedFileError(
             f"{path} is missing: restore it from a backup; nothing was built from it"
         ) from None
-    seen = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    seen = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
     if verified.get(str(path)) == seen:
         return
     with path.open("rb") as file:

@@ -8,8 +8,12 @@ files that no commit names, those compacted away or dropped since, temporary fil
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import stat
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -65,37 +69,91 @@ def collect(
 
     `expire_before` expires the snapshots before it, but for those of recorded builds. `pending`
     drops the children of responses that were announced `safe_seconds` ago or earlier and never
-    came: run it while nothing ingests. Raises DamagedFileError where the logs are damaged: what is
-    needed cannot be known then.
+    came, but for those that a finished run brought: run it while nothing ingests. Raises
+    DamagedFileError where the logs are damaged: what is needed cannot be known then.
     """
     garbage = Garbage()
     if pending:
         _drop_pending(store, garbage, dry_run, time.time() - safe_seconds)
     newest = store.snapshot()
-    oldest = newest.oldest
-    if expire_before and expire_before.snapshot_id > oldest:
-        before = {s.snapshot_id for s in store.kept()}
-        oldest = expire_before.snapshot_id
-        kept = {n for n in before if n >= oldest} | store.built(newest)
-        garbage.snapshots = len(before - kept)
-        if not dry_run:
-            # First the record, then the files: a kill in between leaves files, not holes.
-            store.record("gc", expire_before=oldest)
-    kept_snapshots = store.kept(oldest=oldest)
+    before = store.kept(newest=newest)
+    if expire_before and expire_before.snapshot_id > newest.oldest:
+        number = expire_before.snapshot_id
+        # First the record, then the files: a kill in between leaves files, not holes.
+        newest = store.expire(newest, number) if dry_run else store.record("gc", number)
+        garbage.snapshots = len(before) - len(store.kept(before, newest))
+    kept_snapshots = store.kept(newest=newest)
     young = time.time() - safe_seconds
+    found = list(_leftovers(store.path, young))
     for name in (*TABLES, SNAPSHOTS.name):
-        for kind, path in _unneeded(store, name, versions(name, kept_snapshots), young):
-            garbage.add(kind, path, path.stat().st_size)
-    for kind, path in _leftovers(store.path, young):
-        garbage.add(kind, path, _size(path))
-    if not dry_run:
-        for path in garbage.paths:
-            store.checkpoint(f"gc: remove {path.name}")
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        found += _unneeded(store, name, versions(name, kept_snapshots), young)
+    for one in found:
+        garbage.add(one.kind, one.path, one.size)
+        if not dry_run:
+            store.checkpoint(f"gc: remove {one.path.name}")
+            _remove(one)
     return garbage
 
 
-def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterator[tuple[str, Path]]:
+@dataclass(frozen=True)
+class _Found:
+    """A file or folder that may go, as it was when its log, up to `version`, did not name it."""
+
+    kind: str
+    path: Path
+    changed: int
+    size: int
+    version: int | None = None
+
+
+def _found(kind: str, path: Path, young: float, version: int | None = None) -> Iterator[_Found]:
+    """What is at `path`, if it is there still and nothing of it is young."""
+    changed, size = _look(path)
+    if changed and changed < young * 1e9:
+        yield _Found(kind, path, changed, size, version)
+
+
+def _look(path: Path) -> tuple[int, int]:
+    """When a file, or anything in a folder, last changed (ns; 0: it is gone), and its bytes."""
+    changed = size = 0
+    below = [Path(root, n) for root, folders, names in os.walk(path) for n in (*folders, *names)]
+    for part in (path, *below):
+        with contextlib.suppress(FileNotFoundError):  # whoever wrote it is done, or another gc is
+            found = part.lstat()
+            changed = max(changed, found.st_mtime_ns)
+            size += 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+    return changed, size
+
+
+def _remove(found: _Found) -> None:
+    """Remove what was found, unless it has changed or was committed since.
+
+    A job that is run again writes the file that its kill left, with the same name, and commits it.
+    So the file is taken aside before it is looked at for the last time: what comes after stays.
+    """
+    path = found.path
+    if _look(path)[0] != found.changed:
+        return
+    if path.is_dir():
+        with contextlib.suppress(FileNotFoundError):  # another gc is at it
+            shutil.rmtree(path)
+        return
+    if found.version is not None:
+        later = log.entries(path.parent, found.version)
+        if any(path.name == file.name for entry in later for file in entry.adds):
+            return
+    aside = path.with_name(f"{uuid.uuid4().hex}.tmp")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if _look(aside)[0] == found.changed:
+        aside.unlink(missing_ok=True)
+    else:
+        aside.replace(path)
+
+
+def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterator[_Found]:
     """Data files of a table that none of these versions needs, nor any newer one."""
     folder = store.folder(name)
     found = sorted(folder.glob("*.parquet"))  # before the log: what it names later is younger
@@ -105,35 +163,34 @@ def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterato
     needed = history.needed([*kept, *range(since, history.newest + 1)])
     ever = {file.name for file, _, _ in history.lives}
     for path in found:
-        unneeded = log.is_name(path.name) and path.name not in needed
-        if unneeded and path.stat().st_mtime < young:
-            yield "replaced" if path.name in ever else "never committed", path
+        if log.is_name(path.name) and path.name not in needed:
+            kind = "replaced" if path.name in ever else "never committed"
+            yield from _found(kind, path, young, history.newest)
 
 
-def _leftovers(root: Path, young: float) -> Iterator[tuple[str, Path]]:
+def _leftovers(root: Path, young: float) -> Iterator[_Found]:
     """Temporary files, and folders of builds that were being written or replaced."""
     places = [*root.glob("*.tmp"), *root.glob("tables/*.tmp"), *root.glob("tables/*/*.tmp")]
     places += root.glob("builds/*/.*.tmp")
     places += root.glob("builds/*/.*.old")
     for path in sorted(places):
-        if path.stat().st_mtime < young:
-            yield "temporary", path
-
-
-def _size(path: Path) -> int:
-    paths = path.rglob("*") if path.is_dir() else [path]
-    return sum(p.stat().st_size for p in paths if p.is_file())
+        yield from _found("temporary", path, young)
 
 
 def _drop_pending(store: Store, garbage: Garbage, dry_run: bool, young: float) -> None:
-    """Drop what was announced before `young`, and its children, unless the response came."""
+    """Drop what was announced before `young`, and its children, unless the response came.
+
+    Children of runs that are done stay: those came apart, as log-probs may, and their run, which
+    has told that it took them, is not going to be run again.
+    """
     announced = _ids(store, "announced", young)
     dead = announced.filter(pc.invert(pc.is_in(announced, _ids(store, "responses"))))
     if not len(dead):
         return
+    done = _done(store)
     dropped: dict[str, pa.Table] = {}
     for name in CHILDREN:
-        dropped[name] = _drop(store, name, dead, dry_run)
+        dropped[name] = _drop(store, name, dead, done, dry_run)
         garbage.rows[name] = len(dropped[name])
     if dry_run:
         return
@@ -158,17 +215,37 @@ def _ids(store: Store, name: str, young: float | None = None) -> pa.ChunkedArray
     return pa.chunked_array([c for t in tables for c in t["response_id"].chunks], pa.string())
 
 
-def _drop(store: Store, name: str, dead: pa.ChunkedArray, dry_run: bool) -> pa.Table:
+def _done(store: Store) -> pa.Array:
+    """The runs that came to their end."""
+    folder, (_, _, found) = store.folder("run_events"), store.newest("run_events")
+    events = [
+        pq.read_table(folder / file.name, columns=["run_id"], filters=[("event", "=", "done")])
+        for file in found
+    ]
+    done = {run for t in events for run in t["run_id"].to_pylist()}
+    return pa.array(sorted(done), pa.string())
+
+
+def _drop(
+    store: Store, name: str, dead: pa.ChunkedArray, done: pa.Array, dry_run: bool
+) -> pa.Table:
     """Rewrite the files of a table that hold rows of these responses; returns those rows."""
+
+    def goes(rows: pa.Table) -> pa.ChunkedArray:
+        of_dead = pc.is_in(rows["response_id"], dead)
+        if "run_id" not in rows.column_names:
+            return of_dead
+        return pc.and_not(of_dead, pc.is_in(rows["run_id"], done))
+
     spec, folder = TABLES[name], store.folder(name)
     gone = [spec.schema.empty_table()]
     _, _, found = store.newest(name)
     for file in found:
-        ids = pq.read_table(folder / file.name, columns=["response_id"])["response_id"]
-        if not pc.any(pc.is_in(ids, dead)).as_py():
+        needed = [c for c in ("response_id", "run_id") if c in spec.schema.names]
+        if not pc.any(goes(pq.read_table(folder / file.name, columns=needed))).as_py():
             continue
         rows = files.read_checked(folder / file.name).cast(spec.schema)
-        out = pc.is_in(rows["response_id"], dead)
+        out = goes(rows)
         gone.append(rows.filter(out))
         if not dry_run:
             _replace(store, name, file, rows.filter(pc.invert(out)))
@@ -176,10 +253,10 @@ def _drop(store: Store, name: str, dead: pa.ChunkedArray, dry_run: bool) -> pa.T
 
 
 def _replace(store: Store, name: str, file: File, rows: pa.Table) -> None:
+    left = store.write(TABLES[name], rows) if len(rows) else None
     for _ in attempts(name):
         handle, _, found = store.newest(name)
         if file not in found:
             raise ConflictError(f"another process rewrites {name}: let it end, then try again")
-        left = rows if len(rows) else None
-        if store.commit(handle, TABLES[name], left, "gc", removed=[file], drops_rows=True):
+        if store.commit_file(handle, TABLES[name], left, "gc", [file], drops_rows=True):
             return

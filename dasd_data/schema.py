@@ -350,7 +350,8 @@ _SNAPSHOT_COLUMNS = [
     Column("who", STRING, "user and host"),
     Column("what", STRING, "command or stage that committed"),
     Column("committed_at", TIME, "time of the commit"),
-    Column("oldest", BIGINT, "snapshots before this one are expired, but for those of builds"),
+    Column("oldest", BIGINT, "snapshots before this one are expired, but for `kept`"),
+    Column("kept", _list(BIGINT), "older ones that builds were made from when they were expired"),
     Column("expired_at", TIME, "when they were; NULL: none is expired"),
 ]
 SNAPSHOTS = _table(

@@ -6,12 +6,14 @@ import getpass
 import json
 import os
 import platform
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dasd_data import files
 from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.log import State
 
@@ -21,7 +23,7 @@ class Snapshot:
     """A consistent state: what every table held, and who recorded it.
 
     The state of `snapshots` itself is that before this snapshot's own row. Snapshots before
-    `oldest` were expired at `expired_at`, but for those that builds were made from.
+    `oldest` were expired at `expired_at`, but for `kept`, which builds had been made from by then.
     """
 
     snapshot_id: int
@@ -30,7 +32,12 @@ class Snapshot:
     what: str = ""
     at: datetime | None = None
     oldest: int = 1
+    kept: tuple[int, ...] = ()
     expired_at: datetime | None = None
+
+    def opens(self, number: int) -> bool:
+        """Whether, as of this snapshot, the one of that number can be opened."""
+        return number >= self.oldest or number in self.kept
 
     @property
     def versions(self) -> dict[str, int]:
@@ -47,6 +54,7 @@ class Snapshot:
             "what": self.what,
             "committed_at": self.at,
             "oldest": self.oldest,
+            "kept": list(self.kept),
             "expired_at": self.expired_at,
             "content_hash": 0,
         }
@@ -62,6 +70,7 @@ def parse(row: Mapping[str, Any]) -> Snapshot:
         row["what"],
         row["committed_at"],
         row["oldest"],
+        tuple(row["kept"]),
         row["expired_at"],
     )
 
@@ -113,8 +122,9 @@ def read_head(place: Path) -> int:
 
 def write_head(place: Path, snapshot_id: int) -> None:
     """Note the newest snapshot; the commit of its row is what counts, and came before."""
-    temporary = place.with_suffix(f".{os.getpid()}.tmp")
+    temporary = place.with_suffix(f".{uuid.uuid4().hex}.tmp")
     temporary.write_text(json.dumps({"snapshot_id": snapshot_id}))
+    files.flush(temporary)  # else a machine that loses power may keep the name and not the bytes
     temporary.replace(place)
 
 

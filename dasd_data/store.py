@@ -7,6 +7,7 @@ rows and records one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,7 @@ from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.log import File, State
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.snapshots import Snapshot
-from dasd_data.tables import CHECK, Tables, attempts, listed
+from dasd_data.tables import CHECK, Tables, attempts, listed, own_name
 
 
 class Store(Tables):
@@ -90,7 +91,7 @@ class Store(Tables):
                     f"there is no snapshot {at}: they run from 1 to {newest.snapshot_id}"
                 )
             found = newest if number == newest.snapshot_id else self._find(handle, number)
-        if found.snapshot_id < newest.oldest and found.snapshot_id not in self.built(newest):
+        if not newest.opens(found.snapshot_id):
             raise UsageError(
                 f"snapshot {found.snapshot_id} was expired by gc on {newest.expired_at:%Y-%m-%d}: "
                 f"they run from {newest.oldest} to {newest.snapshot_id}"
@@ -103,23 +104,25 @@ class Store(Tables):
         return log.advance(before, self.folder(SNAPSHOTS.name), before.version + 1)
 
     def kept(
-        self, recorded: Sequence[Snapshot] | None = None, oldest: int | None = None
+        self, recorded: Sequence[Snapshot] | None = None, newest: Snapshot | None = None
     ) -> list[Snapshot]:
-        """Snapshots that can be opened: the newer ones, and those that builds were made from.
-
-        They start at `oldest`, by default at the oldest that was not expired.
-        """
-        newest = self.snapshot()
-        oldest = oldest or newest.oldest
-        built = self.built(newest) if oldest > 1 else set()
+        """Snapshots that can be opened, as of `newest`, by default the newest that is recorded."""
+        newest = newest or self.snapshot()
         all_of_them = recorded if recorded is not None else self.snapshots()
-        return [s for s in all_of_them if s.snapshot_id >= oldest or s.snapshot_id in built]
+        return [s for s in all_of_them if newest.opens(s.snapshot_id)]
 
-    def built(self, snapshot: Snapshot) -> set[int]:
-        """Numbers of the snapshots that recorded builds were made from."""
+    def expire(self, snapshot: Snapshot, before: int) -> Snapshot:
+        """The snapshot with those before number `before` expired, but for those of builds.
+
+        A build that is recorded later does not bring its snapshot back: files of it may be gone.
+        """
+        if before <= snapshot.oldest:
+            return snapshot
         paths = self.files("builds", snapshot.tables["builds"])
         tables = [pq.read_table(p, columns=["snapshot_id"]) for p in paths]
-        return {n for t in tables for n in t["snapshot_id"].to_pylist()}
+        built = {n for t in tables for n in t["snapshot_id"].to_pylist() if n < before}
+        kept = tuple(n for n in sorted(built) if snapshot.opens(n))
+        return replace(snapshot, oldest=before, kept=kept, expired_at=snapshot.at)
 
     def record(self, what: str, expire_before: int | None = None) -> Snapshot:
         """Record the tables' present states as a snapshot; `expire_before` expires older ones.
@@ -133,16 +136,18 @@ class Store(Tables):
                 name: log.advance(base.tables.get(name, State()), self.folder(name))
                 for name in reversed(TABLES)
             }
-            now = datetime.now(UTC)
             snapshot = Snapshot(
                 base.snapshot_id + 1,
                 {**tables, SNAPSHOTS.name: own},
                 snapshots.who(),
                 what,
-                now,
-                max(base.oldest, expire_before or 1),
-                now if expire_before else base.expired_at,
+                datetime.now(UTC),
+                base.oldest,
+                base.kept,
+                base.expired_at,
             )
+            if expire_before:
+                snapshot = self.expire(snapshot, expire_before)
             rows = pa.Table.from_pylist([snapshot.row()], SNAPSHOTS.schema)
             if self.commit(handle, SNAPSHOTS, rows, what):
                 snapshots.write_head(self._head, snapshot.snapshot_id)
@@ -193,4 +198,5 @@ def _bounds(handle: DeltaTable) -> list[tuple[int, int, str]]:
     actions = pa.table(handle.get_add_actions(flatten=True))
     names = ("min.snapshot_id", "max.snapshot_id", "path")
     columns = [actions[c].to_pylist() if c in actions.column_names else [] for c in names]
-    return [(low, high, name) for low, high, name in zip(*columns, strict=True) if low and high]
+    rows = zip(*columns, strict=True)
+    return [(low, high, own_name(name)) for low, high, name in rows if low and high]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
@@ -96,31 +97,41 @@ class Tables:
                 f"{at} ({len(found)}) than were recorded ({state.files}): {CHECK}"
             )
 
-    def commit(
+    def commit(self, handle: DeltaTable, spec: Table, rows: pa.Table, what: str) -> bool:
+        """Write new rows as a file and commit it from the handle's version.
+
+        Returns False if another commit came first.
+        """
+        return self.commit_file(handle, spec, self.write(spec, rows), what)
+
+    def write(self, spec: Table, rows: pa.Table) -> dict[str, Any]:
+        """Write rows as a file that is in no commit yet; see files.write."""
+        self.checkpoint(f"{spec.name}: before write")
+        return files.write(self.folder(spec.name), spec, rows)
+
+    def commit_file(
         self,
         handle: DeltaTable,
         spec: Table,
-        rows: pa.Table | None,
+        added: dict[str, Any] | None,
         what: str,
         removed: Sequence[File] = (),
         drops_rows: bool = False,
     ) -> bool:
-        """Write rows as a file and commit it from the handle's version, in place of `removed`.
+        """Commit a file that `write` gave from the handle's version, in place of `removed`.
 
         Returns False if another commit came first. Without `removed` the rows are new; with them
         they are the same rows written anew, but for those that go where `drops_rows` says so.
         """
         folder = self.folder(spec.name)
-        self.checkpoint(f"{spec.name}: before write")
+        self.checkpoint(f"{spec.name}: written")
         now = time.time_ns() // 1_000_000
         actions: list[AddAction | RemoveAction] = []
-        if rows is not None:
-            added = files.write(folder, spec, rows)
+        if added is not None:
             actions.append(
                 AddAction(added["path"], added["size"], {}, now, not removed, added["stats"])
             )
         actions += [RemoveAction(f.name, drops_rows, now, f.size, {}) for f in removed]
-        self.checkpoint(f"{spec.name}: written")
         gone = {log.REMOVED_ROWS: sum(f.rows for f in removed)} if removed else {}
         try:
             handle.create_write_transaction(
@@ -142,13 +153,23 @@ class Tables:
 
 
 def listed(handle: DeltaTable) -> list[File]:
-    """The files of a table as delta-rs lists them."""
+    """The files of a table as delta-rs lists them. Raises DamagedFileError for other names."""
     actions = pa.table(handle.get_add_actions())
     columns = [actions[c].to_pylist() for c in ("path", "size_bytes", "num_records")]
     return [
-        File(str(name), int(size), int(rows or 0))
+        File(own_name(name), int(size), int(rows or 0))
         for name, size, rows in zip(*columns, strict=True)
     ]
+
+
+def own_name(name: str) -> str:
+    """A name from a log, if it can be that of a data file: others may lead out of the catalog.
+
+    Raises DamagedFileError.
+    """
+    if not log.is_name(name):
+        raise DamagedFileError(f"a log names {name!r}, which is no data file of a catalog: {CHECK}")
+    return name
 
 
 def attempts(table: str) -> Iterator[int]:

@@ -77,7 +77,8 @@ def verify(
     report = Report()
     try:
         recorded = store.snapshots()
-        newest = store.snapshot()
+        # One read: another process may record a snapshot between two.
+        newest = recorded[-1] if recorded else store.snapshot()
     except DataError as error:
         report.findings.append(Finding(SNAPSHOTS.name, str(error)))
         recorded, newest = [], None
@@ -148,7 +149,10 @@ def _table(
             continue
         if path.name in ever:
             continue  # compacted away, or expired: `gc` removes it
-        young = time.time() - path.stat().st_mtime < YOUNG_SECONDS
+        try:
+            young = time.time() - path.stat().st_mtime < YOUNG_SECONDS
+        except FileNotFoundError:  # whoever wrote it is done
+            continue
         ours = path.suffix == ".tmp" or log.is_name(path.name)
         if ours:
             when = "being written" if young else "left by a process that died: `gc` removes it"

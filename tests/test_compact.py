@@ -111,6 +111,24 @@ def test_rows_appended_meanwhile_stay(tmp_path):
     assert sorted(texts(tmp_path)) == list("0123459")
 
 
+def test_a_group_is_written_once_however_many_commits_come_first(tmp_path):
+    """Beside a busy sampler every try would write the group anew, and come too late again."""
+    store = filled(tmp_path)
+    steps = []
+
+    def intrude(step):
+        steps.append(step)
+        if step == "questions: written" and steps.count(step) <= 3:
+            other = Writer(Store.open(tmp_path), "other")
+            other.append({"questions": questions([5 + steps.count(step)])})
+
+    store.checkpoint = intrude
+    compact(store, ["questions"])
+    assert steps.count("questions: written") == 4
+    assert steps.count("questions: before write") == 1
+    assert sorted(texts(tmp_path)) == list("012345678")
+
+
 STEPS = ("before write", "written", "committed")
 
 

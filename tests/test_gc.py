@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,109 @@ def test_old_files_of_dead_processes_go_and_young_ones_stay(tmp_path):
     assert (folder / "notes.txt").exists()
 
 
+def orphaned(path):
+    """A store whose writer was killed before its commit, and the file, long ago, that it left."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(step):
+        if step == "questions: written":
+            raise Killed
+
+    store = Store.create(path)
+    store.checkpoint = kill
+    with pytest.raises(Killed):
+        Writer(store, "test").append({"questions": questions([1])})
+    (orphan,) = store.folder("questions").glob("*.parquet")
+    return Store.open(path), aged(orphan)
+
+
+def test_a_file_that_a_second_run_commits_while_gc_looks_stays(tmp_path):
+    """The run after a kill writes the same file under the same name: its rows would be gone."""
+    store, orphan = orphaned(tmp_path)
+
+    def run_again(step):
+        if step == f"gc: remove {orphan.name}":
+            Writer(Store.open(tmp_path), "test").append({"questions": questions([1])})
+
+    store.checkpoint = run_again
+    collect(store)
+    assert verify(store, quick=True).findings == []
+    assert count(tmp_path) == 1
+
+
+def test_a_file_written_again_at_the_last_moment_is_put_back(tmp_path, monkeypatch):
+    """Between the last look and the removal there is room for a writer."""
+    store, orphan = orphaned(tmp_path)
+    rename = Path.rename
+
+    def late(path, target):
+        if path == orphan:
+            os.utime(path)  # as it is when a writer has replaced it
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    collect(store)
+    assert orphan.exists()
+    assert list(orphan.parent.glob("*.tmp")) == []
+
+
+def test_an_old_file_that_is_committed_while_gc_looks_stays(tmp_path):
+    """A writer that a suspended machine held up for an hour would lose its rows."""
+    store, orphan = orphaned(tmp_path)
+
+    def commit(step):
+        if step == f"gc: remove {orphan.name}":
+            Writer(Store.open(tmp_path), "test").append({"questions": questions([1])})
+            aged(orphan)
+            os.utime(orphan, ns=(before, before))
+
+    before = orphan.stat().st_mtime_ns
+    store.checkpoint = commit
+    collect(store)
+    assert verify(store, quick=True).findings == []
+
+
+def test_what_others_remove_while_gc_looks_is_done(tmp_path, monkeypatch):
+    """gc beside a writer, or beside another gc, would end with an error of the system."""
+    store = filled(tmp_path)
+    kept, gone = tmp_path / "verified.1.tmp", tmp_path / "verified.2.tmp"
+    folder = tmp_path / "builds" / "v" / ".0123.abcd.tmp"
+    (folder / "data").mkdir(parents=True)
+    for path in (kept, gone, folder / "data", folder):
+        path.touch()
+        aged(path)
+    look = Path.lstat
+
+    def lstat(path):
+        if path == gone:
+            path.unlink(missing_ok=True)
+        return look(path)
+
+    def other(step):
+        if step == f"gc: remove {folder.name}":
+            collect(Store.open(tmp_path))
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    store.checkpoint = other
+    assert collect(store).number == {"temporary": 2}
+    assert not any(path.exists() for path in (kept, gone, folder))
+
+
+def test_a_build_that_is_being_written_stays(tmp_path):
+    """The folder's own time stands still while shards in it grow: a long build would break."""
+    store = filled(tmp_path)
+    folder = tmp_path / "builds" / "v" / ".0123.abcd.tmp"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "0.parquet").touch()
+    for path in (folder / "data", folder):
+        aged(path)
+    assert collect(store).paths == []
+    aged(folder / "data" / "0.parquet")
+    assert collect(store).paths == [folder]
+
+
 def test_expired_snapshots_are_refused_and_their_files_go(tmp_path):
     """Space that old states take could not be had back, or a state would be half there."""
     store = filled(tmp_path)
@@ -120,6 +224,28 @@ def test_the_snapshot_of_a_build_is_kept(made, add, response):
     assert verify(store).findings == []
     with pytest.raises(UsageError, match="expired"):
         store.snapshot(built + 1)
+
+
+def test_a_build_does_not_bring_back_a_snapshot_that_was_expired_while_it_ran(made, add, response):
+    """Verify would report files as missing for ever, and --at would open half a state."""
+    spans = {"scores": SCORES, "byte_end": [6, 13], "section": [0, 1]}
+    catalog = made(response("a", question="one", **spans))
+    add(catalog, response("b", question="two", **spans))
+    catalog.refresh()
+    other = Store.open(catalog.path)
+
+    def expire(*_):
+        if other.snapshot().oldest == 1:
+            compact(other, ["announced"])
+            for path in other.path.glob("tables/*/*.parquet"):
+                aged(path)
+            assert collect(other, expire_before=other.snapshot()).number["replaced"] == 2
+
+    built = build(catalog, "low_t_rs", robustness="off", progress=expire).manifest["snapshot_id"]
+    assert verify(other).findings == []
+    assert other.kept()[0].snapshot_id == built + 1
+    with pytest.raises(UsageError, match=f"snapshot {built} was expired"):
+        dasd_data.open(catalog.path, at=built)
 
 
 def test_killed_between_record_and_removal_leaves_no_hole(tmp_path):
@@ -206,3 +332,34 @@ def test_pending_rows_of_a_dead_process_go_and_the_corrected_row_comes_in(tmp_pa
     ]
     assert catalog.snapshot.tables["tokens"].rows == 3
     assert verify(store, quick=True).findings == []
+
+
+def test_log_probs_that_a_finished_run_brought_apart_are_no_pending_rows(tmp_path):
+    """A user was told that they were taken, and would have to find out that they are gone."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(step):
+        if step == "responses: before write":
+            raise Killed
+
+    store = Store.create(tmp_path)
+    events = [{"run_id": "apart", "sequence": 0, "event": "done"}]
+    events += [{"run_id": "broken", "sequence": 0, "event": "failed"}]
+    tokens = [
+        {"response_id": "a", "scorer_id": scorer, "token_bytes": [1, 4], "run_id": run}
+        for scorer, run in (("one", "apart"), ("two", "broken"))
+    ]
+    Writer(store, "test").append(
+        {"run_events": table("run_events", events), "tokens": table("tokens", tokens)}
+    )
+    store.checkpoint = kill
+    with pytest.raises(Killed):
+        Writer(store, "test").append(rows_of("a", "wrong"))
+    store = Store.open(tmp_path)
+    done = collect(store, pending=True, safe_seconds=-60)
+    assert done.rows == {"tokens": 2, "sentences": 1, "sentence_scores": 0, "announced": 1}
+    assert Writer(store, "test").append(rows_of("a", "right"))["responses"].new == 1
+    found = dasd_data.open(tmp_path).sql("SELECT scorer_id, run_id FROM tokens ORDER BY 1")
+    assert found.fetchall() == [("one", "apart"), ("s", "r")]

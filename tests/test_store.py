@@ -19,6 +19,7 @@ from dasd_data.files import verify
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.snapshots import parse_at
 from dasd_data.store import Store
+from dasd_data.tables import listed
 from dasd_data.writer import Writer
 
 
@@ -332,6 +333,20 @@ def test_a_log_that_lost_its_last_entry_is_refused(tmp_path):
         dasd_data.open(tmp_path)
 
 
+def test_the_note_of_the_newest_snapshot_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """After a power cut it could be empty, and every command would refuse the catalog."""
+    flushed, sync = set(), os.fsync
+
+    def fsync(handle):
+        flushed.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Store.create(tmp_path)
+    assert (tmp_path / "tables" / "head.json").stat().st_ino in flushed
+    assert list((tmp_path / "tables").glob("*.tmp")) == []
+
+
 def test_a_table_that_lost_its_last_entry_is_neither_read_nor_written(tmp_path):
     """The next commit would take the lost one's place."""
     store = Store.create(tmp_path)
@@ -366,6 +381,35 @@ def test_a_file_of_another_size_is_refused_on_opening(tmp_path):
     path.unlink()
     with pytest.raises(DamagedFileError, match=rf"{path.name} is missing"):
         dasd_data.open(tmp_path).sql("FROM questions")
+
+
+def test_a_log_cannot_lead_out_of_the_catalog(tmp_path):
+    """Someone else's catalog, once opened, would show files of the reader's."""
+    store = Store.create(tmp_path / "catalog")
+    Writer(store, "test").append({"questions": questions([1])})
+    for name in ("questions", "snapshots"):
+        (path,) = [f for f in store.newest(name)[2] if f.rows == 1][-1:]
+        outside = tmp_path / path.name
+        outside.write_bytes((store.folder(name) / path.name).read_bytes())
+        for version in (0, 1, 2):
+            entry = log.path(store.folder(name), version)
+            if entry.exists():
+                entry.write_text(entry.read_text().replace(path.name, f"../../../{path.name}"))
+        with pytest.raises(DamagedFileError, match="a log names '../../../.*', which is no data"):
+            dasd_data.open(store.path).sql("FROM questions")
+        with pytest.raises(DamagedFileError, match="a log names"):
+            listed(store.delta(name))
+
+
+def test_a_data_file_that_is_a_link_is_refused(tmp_path):
+    """Someone else's catalog, once opened, would show files of the reader's."""
+    store = Store.create(tmp_path / "catalog")
+    Writer(store, "test").append({"questions": questions([1])})
+    (path,) = store.folder("questions").glob("*.parquet")
+    path.rename(tmp_path / "outside.parquet")
+    path.symlink_to(tmp_path / "outside.parquet")
+    with pytest.raises(DamagedFileError, match="is a link"):
+        dasd_data.open(store.path).sql("FROM questions")
 
 
 def test_an_unchanged_mtime_does_not_hide_a_change(tmp_path):

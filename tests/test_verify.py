@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -58,6 +59,13 @@ def test_a_sound_catalog_is_sound(catalog):
     assert verify(catalog.store, quick=True).sound
 
 
+def test_a_catalog_where_the_cache_cannot_be_kept_is_verified(catalog):
+    """Whoever may only read a catalog could not check it."""
+    (catalog.path / "verified.json").mkdir()  # root, who may run the tests, can write anywhere
+    assert found(catalog) == []
+    assert list(catalog.path.glob("*.tmp")) == []
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
 def test_a_damaged_data_file_is_named(catalog, damage):
     """DuckDB reads most flipped bits without an error."""
@@ -83,6 +91,27 @@ def test_every_bit_of_a_log_entry_counts(catalog):
         assert {name for name, *_ in found(catalog)} == {"questions"}
         place.write_bytes(data)
     assert found(catalog) == []
+
+
+def test_a_snapshot_that_comes_meanwhile_is_no_damage(catalog, monkeypatch):
+    """Verify beside an ingest would cry damage, and send the user to the backup."""
+    read = Store.snapshots
+
+    def snapshots(store):
+        found = read(store)
+        Store.open(store.path).record("other")
+        return found
+
+    monkeypatch.setattr(Store, "snapshots", snapshots)
+    assert found(catalog, quick=True) == []
+
+
+def test_a_temporary_file_that_vanishes_meanwhile_is_nothing(catalog, monkeypatch):
+    """Verify beside an ingest would end with an error of the system."""
+    read = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: [*read(path), path / "vanished.tmp"])
+    report = verify(catalog.store, quick=True)
+    assert (report.findings, report.notes) == ([], [])
 
 
 def test_a_lost_log_entry_is_found(catalog):
