@@ -325,11 +325,14 @@ def test_an_interruption_while_a_build_is_replaced_keeps_the_old_one(
     ("sql", "problem"),
     [
         ("SELECT response_id, 1 AS completion FROM responses", "leave it out"),
+        ("SELECT response_id, 'x' AS _Question FROM responses", "leave it out"),
+        ("SELECT response_id, 'x' AS _thinking FROM responses", "leave it out"),
+        ("SELECT response_id, 'x' AS _answer FROM responses", "leave it out"),
         ("SELECT response_id, answer::INT AS n FROM responses", "Could not convert"),
     ],
 )
 def test_a_view_that_fails_says_why(catalog, tmp_path, sql, problem):
-    """A view's error would be a stack trace, or two columns of one name."""
+    """A view's error would be a stack trace, or its own column be trained on as the answer."""
     from dasd_data.errors import DasdError
 
     view = tmp_path / "mine.sql"
