@@ -458,6 +458,18 @@ def test_a_view_of_others_stops_at_the_limits(catalog, tmp_path):
     assert not (catalog.path / "builds").exists()
 
 
+def test_a_view_of_others_that_repeats_its_key_without_end_is_stopped_at_once(catalog, tmp_path):
+    """Its rows would fill the disk of the process that started it, which has no limit."""
+    path = view(tmp_path, "SELECT response_id FROM responses, range(100000000000)")
+    with pytest.raises(ContractError, match=r"more rows than there are responses \(1\)"):
+        build(catalog, path)
+    wide = tmp_path / "wide.sql"
+    wide.write_text("/*\nkey = ['response_id', 'i']\n*/\nSELECT response_id, 1 AS i FROM responses")
+    session = catalog.session(catalog.find_view(str(wide)))
+    assert session.limits.spill_limit == sandbox.DEFAULTS.spill_limit
+    session.close()
+
+
 def test_two_columns_of_one_name_are_an_error(catalog, tmp_path):
     """A split would hold a column that the view does not name."""
     path = view(tmp_path, "SELECT response_id, 1 AS n, 2 AS N FROM responses")
