@@ -54,7 +54,8 @@ def explain(
         if view.shipped:
             session.compile(view.sql, "_view")
         else:  # to bind SQL runs part of it: arguments of table functions, a LIMIT
-            with rows.of_sql(catalog, f"EXPLAIN {view.sql}", session.variables):
+            explained = f"EXPLAIN {view.sql}"
+            with rows.of_sql(catalog, explained, session.variables, repeatable=True):
                 pass
         steps = funnel(session) if uses_selection(view) else []
         return Explained(expanded(catalog, view, session), steps, session.values)

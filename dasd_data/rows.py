@@ -27,10 +27,12 @@ def of_sql(
     *,
     trusted: bool = False,
     patient: bool = False,
+    repeatable: bool = False,
 ) -> Iterator[Rows]:
     """The rows of one statement: from a child process, or, `trusted`, unlocked in this one.
 
-    For `patient` and errors see `sandbox.rows`. They are read once, within the context.
+    For `patient`, `repeatable` and errors see `sandbox.rows`. They are read once, within the
+    context.
     """
     if not trusted:
         with sandbox.rows(
@@ -40,6 +42,7 @@ def of_sql(
             limits=sandbox.limits(catalog.config.sql),
             threads=catalog.config.threads,
             patient=patient,
+            repeatable=repeatable,
         ) as rows:
             yield rows
         return
@@ -67,7 +70,8 @@ def choose(catalog: Catalog, view: SqlFile, session: Session, *, trusted: bool =
         with session.timed():
             session.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
         return
-    with of_sql(catalog, view.sql, session.variables, trusted=trusted) as rows:
+    variables = session.variables
+    with of_sql(catalog, view.sql, variables, trusted=trusted, repeatable=True) as rows:
         names = [name.lower() for name in rows.schema.names]  # as SQL compares them
         for name in names:
             if names.count(name) > 1:

@@ -64,14 +64,17 @@ def rows(
     limits: SqlConfig = DEFAULTS,
     threads: int | None = None,
     patient: bool = False,
+    repeatable: bool = False,
 ) -> Iterator[Rows]:
     """Run one reading statement in a child process that ends with this context.
 
     `patient`: the time limit leaves out the time that the caller takes for the rows, as a pager
-    does. Raises LimitError, DeniedError, UnknownNameError, UsageError; also while rows are read.
+    does. For `repeatable` see `allowed.check`. Raises LimitError, DeniedError, UnknownNameError,
+    UsageError; also while rows are read.
     """
     request = {
         "sql": sql,
+        "repeatable": repeatable,
         "files": {name: [str(p.absolute()) for p in paths] for name, paths in files.items()},
         "variables": variables.literals,
         "threads": threads,
