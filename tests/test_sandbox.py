@@ -375,6 +375,14 @@ def ends(process: int) -> bool:
     return False
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels end a process as they please")
+def test_a_process_out_of_cpu_time_says_so():
+    """It would be told as out of memory, and a user raise the wrong limit."""
+    code = "from dasd_data import walls; walls.cap(1, 1 << 20)\nwhile True: pass"
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    assert done.returncode == -signal.SIGXCPU
+
+
 @pytest.mark.slow
 def test_the_child_dies_with_its_parent(catalog):
     """A killed command would leave a query running for minutes."""
