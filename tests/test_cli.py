@@ -372,6 +372,24 @@ def test_a_defect_is_one_line_and_debug_gives_the_trace(catalog, command):
     assert "Traceback" in traced.stderr
 
 
+def test_a_forked_process_is_told_to_be_spawned(catalog):
+    """A data loader's worker would say that the catalog is damaged, to be restored."""
+    code = (
+        "import dasd_data, os\nfound = dasd_data.open()\nfound.files\n"
+        "if not os.fork():\n"
+        "    try:\n        found.refresh().files\n"
+        "    except dasd_data.DasdError as error:\n        print(error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "get_context('spawn')" in done.stdout
+    assert "backup" not in done.stdout
+
+
 def test_a_reader_that_leaves_and_a_full_disk_end_in_order(catalog, command):
     """`| head` would print a stack trace; a result cut short would pass for whole."""
     read, write = os.pipe()
