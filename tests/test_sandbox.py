@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -373,6 +374,25 @@ def ends(process: int) -> bool:
                 continue
         return True
     return False
+
+
+def test_what_a_killed_query_leaves_goes_with_the_next(catalog, tmp_path, monkeypatch):
+    """Each kill would leave up to 32 GB of spilled rows in the temporary folder for ever."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed = tmp_path / "dasd-query-killed"
+    (killed / "spill").mkdir(parents=True)
+    (killed / "spill" / "rows.tmp").write_bytes(b"x")
+    (tmp_path / "dasd-query-new").mkdir()
+    os.utime(killed, (0, 0))
+    variables = catalog.variables(None, {})
+    with sandbox.rows("SELECT 1 AS x", catalog.files, variables) as running:
+        (mine,) = set(tmp_path.glob("dasd-query-*")) - {tmp_path / "dasd-query-new"}
+        os.utime(mine, (0, 0))
+        with sandbox.rows("SELECT 2 AS x", catalog.files, variables) as other:
+            assert next(other.batches).to_pylist() == [{"x": 2}]
+        assert mine.is_dir()
+        assert next(running.batches).to_pylist() == [{"x": 1}]
+    assert [p.name for p in tmp_path.glob("dasd-query-*")] == ["dasd-query-new"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels end a process as they please")
