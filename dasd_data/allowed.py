@@ -29,6 +29,21 @@ REFUSED_TABLES = frozenset({
     "sqlite_temp_master", "sqlite_temp_schema",
 })  # fmt: skip
 
+# Another value in every query, or in every session: `stability` in duckdb_functions() and, below
+# `ago`, what DuckDB 2.0.0 leaves out there.
+VARYING_FUNCTIONS = frozenset({
+    "current_connection_id", "current_query", "current_query_id", "current_transaction_id",
+    "current_date", "gen_random_uuid", "get_current_time", "get_current_timestamp", "now",
+    "random", "stats", "today", "transaction_timestamp", "txid_current", "uuid", "uuidv4", "uuidv7",
+    "vector_type",
+    "ago", "current_localtime", "current_localtimestamp", "pg_conf_load_time",
+    "pg_postmaster_start_time",
+})  # fmt: skip
+# The same without parentheses.
+VARYING_WORDS = frozenset({
+    "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp",
+})  # fmt: skip
+
 # What the parser, and not a search in the text, finds named in a SELECT.
 _NAMES = """\
 SELECT
@@ -36,18 +51,23 @@ SELECT
     json_extract_string(tree, '$..function.function_name'),
     json_extract_string(tree, '$..function_name'),
     json_extract_string(tree, '$..table_name'),
-    json_extract_string(tree, '$..schema_name')
+    json_extract_string(tree, '$..schema_name'),
+    json_extract(tree, '$..column_names[0]')::VARCHAR[],
+    list_contains(json_extract_string(tree, '$..sample.repeatable'), 'false')
 FROM (SELECT json_serialize_sql(?::VARCHAR) AS tree)
 """
 
 
-def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Check the names in one SELECT. Raises DeniedError naming what is refused."""
+def check(connection: duckdb.DuckDBPyConnection, sql: str, *, repeatable: bool = False) -> None:
+    """Check the names in one SELECT. Raises DeniedError naming what is refused.
+
+    `repeatable`: it may not ask for chance or the time either.
+    """
     if "\0" in sql:  # the parser would stop there
         raise UsageError("a NUL character cannot be part of SQL")
     row = connection.execute(_NAMES, [sql]).fetchone()
     assert row is not None
-    problem, table_functions, functions, tables, schemas = row
+    problem, table_functions, functions, tables, schemas, columns, sampled = row
     if problem:
         raise DeniedError(f"this SQL cannot be checked, and so not run: {problem}")
     views = {"views"} if "information_schema" in map(str.lower, schemas) else set()
@@ -60,4 +80,17 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise DeniedError(
             f"{', '.join(refused)} may not be used here: SQL reads the catalog's tables and views; "
             "for SQL of your own, pass --trusted"
+        )
+    if repeatable:
+        _check_repeatable(functions, columns, sampled)
+
+
+def _check_repeatable(functions: list[str], columns: list[str], sampled: bool) -> None:
+    varying = {f"{name}()" for name in map(str.lower, functions) if name in VARYING_FUNCTIONS}
+    varying |= VARYING_WORDS & {name.strip('"').lower() for name in columns}
+    varying |= {"a sample without REPEATABLE (seed)"} if sampled else set()
+    if varying:
+        raise DeniedError(
+            f"{', '.join(sorted(varying))} may not be used in a view: a build gives the same rows "
+            "each time; ORDER BY seeded(seed, response_id) orders rows at random"
         )

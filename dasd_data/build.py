@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import pyarrow as pa
 from dasd_data import __version__, card, contract, explain, files, rows, shards, sqlfiles, worth
 from dasd_data import robustness as stability
 from dasd_data.catalog import Catalog
-from dasd_data.errors import ConflictError, UsageError
+from dasd_data.errors import ConflictError, ContractError, UsageError
 from dasd_data.files import flush_and_hash
 from dasd_data.interrupts import held
 from dasd_data.parameters import identifier
@@ -147,7 +148,8 @@ def _manifest(
         "system": catalog.config.build.system,
         "files": {t: sorted(p.stem for p in catalog.files[t]) for t in tables},
         "code": sqlfiles.code_version(),
-        **({"trusted": True} if unlocked else {}),
+        "libraries": {name: version(name) for name in ("duckdb", "pyarrow")},
+        **({"trusted": True, "nonce": uuid.uuid4().hex} if unlocked else {}),
     }
     text = json.dumps(decides, sort_keys=True)
     return {
@@ -226,6 +228,7 @@ def _write(
             if path.is_file():
                 files.flush(path)
         with held():
+            _check_recorded(catalog, view, manifest, target)
             _replace(temporary, target, manifest["build_id"])
             _record(catalog, view, manifest, target)
     finally:
@@ -233,7 +236,31 @@ def _write(
 
 
 def _record(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path) -> None:
-    """Add the build to the table of builds, unless it is there."""
+    """Add the build to the table of builds, unless it is there. Raises ContractError."""
+    row = _row(view, manifest, target)
+    done = Writer(catalog.store, f"build {view.name}").append({"builds": row})
+    if done["builds"].conflicts is not None:
+        raise _other_rows(manifest)
+
+
+def _check_recorded(
+    catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path
+) -> None:
+    """Raise ContractError if the build was recorded with other shards."""
+    if Writer(catalog.store, "build").conflicts("builds", _row(view, manifest, target)).any():
+        raise _other_rows(manifest)
+
+
+def _other_rows(manifest: Mapping[str, Any]) -> ContractError:
+    return ContractError(
+        f"view {manifest['view']} gave other rows when build {manifest['build_id']} was recorded, "
+        "by the same SQL over the same files: an ORDER BY within its aggregates, window functions "
+        "and LIMITs that leaves no ties gives the same rows each time"
+    )
+
+
+def _row(view: SqlFile, manifest: Mapping[str, Any], target: Path) -> pa.Table:
+    """The row of a build in the table of builds."""
     row = {
         "build_id": manifest["build_id"],
         "view": view.name,
@@ -245,8 +272,7 @@ def _record(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target
         "built_at": datetime.fromisoformat(manifest["built_at"]),
     }
     schema = TABLES["builds"].schema
-    table = pa.Table.from_pylist([row], schema.remove(schema.get_field_index("content_hash")))
-    Writer(catalog.store, f"build {view.name}").append({"builds": table})
+    return pa.Table.from_pylist([row], schema.remove(schema.get_field_index("content_hash")))
 
 
 def _shards(

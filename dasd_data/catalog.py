@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dasd_data import config as configuration
-from dasd_data import files, parameters, scorers, sqlfiles
+from dasd_data import files, parameters, sandbox, scorers, sqlfiles
 from dasd_data.errors import ConfigError, UnknownNameError, UsageError
 from dasd_data.log import State
 from dasd_data.parameters import Parameter, Variables
@@ -111,7 +111,10 @@ class Catalog:
         self, view: SqlFile | None = None, settings: Mapping[str, Any] | None = None
     ) -> Session:
         """A new locked session with the base views, and with the parameters of a view set."""
-        session = Session(self.files, threads=self.config.threads, limits=self.config.sql)
+        limits = self.config.sql
+        if view and not view.shipped:  # its rows come here, and no limit of a child's is wider
+            limits = replace(limits, spill_limit=sandbox.limits(limits).spill_limit)
+        session = Session(self.files, threads=self.config.threads, limits=limits)
         session.use(self.variables(view, settings))
         session.create_base_views()
         return session

@@ -75,7 +75,7 @@ def _answer(request: dict[str, Any], limits: SqlConfig) -> None:
     session.use(Variables(literals=request["variables"]))
     session.create_base_views()
     with session.translated():
-        reader = session.stream(request["sql"])
+        reader = session.stream(request["sql"], repeatable=request["repeatable"])
         with pa.ipc.new_stream(sys.stdout.buffer, reader.schema) as stream:
             for batch in reader:
                 stream.write_batch(batch)

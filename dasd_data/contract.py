@@ -11,7 +11,8 @@ from dasd_data.scorers import describe
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile, reads
 
-RENDERED = ("messages", "prompt", "completion")
+# Columns of rendered rows, then those they are rendered from: a view's own would be read instead.
+RENDERED = ("messages", "prompt", "completion", "_question", "_thinking", "_answer")
 
 
 def check_rows(session: Session, view: SqlFile) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from dasd_data import sqlfiles
+from dasd_data import rows, sqlfiles
 from dasd_data.catalog import Catalog
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.session import Session, relation
@@ -24,6 +24,7 @@ _TOKEN = re.compile(
 )
 _MACRO = re.compile(r"CREATE MACRO (\w+)\(([^)]*)\) AS\s+(.*?);\s*$", re.DOTALL | re.MULTILINE)
 _ATOM = re.compile(r"[\w.]+|'(?:[^']|'')*'|\(.*\)", re.DOTALL)
+_OPENING = re.compile(r"\s*\(")
 
 Literal = Callable[[str], str]
 
@@ -50,7 +51,12 @@ def explain(
     view = catalog.find_view(view_name)
     session = catalog.session(view, settings)
     try:
-        session.compile(view.sql, "_view")
+        if view.shipped:
+            session.compile(view.sql, "_view")
+        else:  # to bind SQL runs part of it: arguments of table functions, a LIMIT
+            explained = f"EXPLAIN {view.sql}"
+            with rows.of_sql(catalog, explained, session.variables, repeatable=True):
+                pass
         steps = funnel(session) if uses_selection(view) else []
         return Explained(expanded(catalog, view, session), steps, session.values)
     finally:
@@ -96,14 +102,13 @@ def expanded(catalog: Catalog, view: SqlFile, session: Session) -> str:
 
 def inline(sql: str, literal: Literal) -> str:
     """SQL with every call of a shipped macro and of `getvariable` written out."""
-    out, tokens = [], list(_TOKEN.finditer(sql))
-    skip_to = 0
-    for token in tokens:
+    out, skip_to = [], 0
+    for token in _TOKEN.finditer(sql):
         if token.start() < skip_to:
             continue
         name = (token["word"] or "").lower()
         call = _call(sql, token.end()) if name == "getvariable" or name in macros() else None
-        if call is None or sql[: token.start()].endswith("."):
+        if call is None or sql.endswith(".", 0, token.start()):
             out.append(token[0])
             continue
         arguments, skip_to = call
@@ -141,14 +146,15 @@ def _needed(sql: str, sources: Mapping[str, str]) -> Iterator[str]:
 def _names(sql: str) -> Iterator[str]:
     """Words of a query that may name a relation: no call, no text, no part of a qualified name."""
     for token in _TOKEN.finditer(sql):
-        qualified = sql[: token.start()].endswith(".")
-        if token["word"] and not qualified and not sql[token.end() :].lstrip().startswith("("):
-            yield token["word"].lower()
+        word = token["word"] or (token[0][1:-1] if token[0][0] == '"' else "")
+        qualified = sql.endswith(".", 0, token.start())
+        if word and not qualified and not _OPENING.match(sql, token.end()):
+            yield word.lower()
 
 
 def _call(sql: str, at: int) -> tuple[list[str], int] | None:
     """Arguments of the call whose parenthesis opens at `at`, and where it ends."""
-    opening = re.compile(r"\s*\(").match(sql, at)
+    opening = _OPENING.match(sql, at)
     if opening is None:
         return None
     depth, start, arguments = 1, opening.end(), []

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from dasd_data import sandbox
 from dasd_data.errors import ContractError
 from dasd_data.parameters import Variables
@@ -25,10 +27,12 @@ def of_sql(
     *,
     trusted: bool = False,
     patient: bool = False,
+    repeatable: bool = False,
 ) -> Iterator[Rows]:
     """The rows of one statement: from a child process, or, `trusted`, unlocked in this one.
 
-    For `patient` and errors see `sandbox.rows`. They are read once, within the context.
+    For `patient`, `repeatable` and errors see `sandbox.rows`. They are read once, within the
+    context.
     """
     if not trusted:
         with sandbox.rows(
@@ -38,6 +42,7 @@ def of_sql(
             limits=sandbox.limits(catalog.config.sql),
             threads=catalog.config.threads,
             patient=patient,
+            repeatable=repeatable,
         ) as rows:
             yield rows
         return
@@ -65,9 +70,29 @@ def choose(catalog: Catalog, view: SqlFile, session: Session, *, trusted: bool =
         with session.timed():
             session.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
         return
-    with of_sql(catalog, view.sql, session.variables, trusted=trusted) as rows:
+    variables = session.variables
+    with of_sql(catalog, view.sql, variables, trusted=trusted, repeatable=True) as rows:
         names = [name.lower() for name in rows.schema.names]  # as SQL compares them
         for name in names:
             if names.count(name) > 1:
                 raise ContractError(f"view {view.name} has two columns named {name!r}: rename one")
-        session.load("_chosen", rows.schema, rows.batches)
+        session.load("_chosen", rows.schema, _bounded(view, session, rows.batches))
+
+
+def _bounded(
+    view: SqlFile, session: Session, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """The batches, until there are so many rows that the key of the view cannot be unique.
+
+    Raises ContractError. A wider key may repeat a response: the spill limit ends such a view.
+    """
+    (responses,) = session.rows("SELECT count(*) AS n FROM responses")
+    seen = 0
+    for batch in batches:
+        if view.key == ("response_id",) and seen > responses["n"]:
+            raise ContractError(
+                f"view {view.name}: its key (response_id) is not unique: it gives more rows than "
+                f"there are responses ({responses['n']:,})"
+            )
+        seen += batch.num_rows
+        yield batch

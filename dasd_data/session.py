@@ -152,11 +152,11 @@ class Session:
                 f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS {_bare(sql)}"
             )
 
-    def query(self, sql: str) -> duckdb.DuckDBPyRelation:
+    def query(self, sql: str, *, repeatable: bool = False) -> duckdb.DuckDBPyRelation:
         """The relation of one reading statement: SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN.
 
         Raises DeniedError for anything else, UnknownNameError for an unknown column or table,
-        UsageError for other errors in the SQL.
+        UsageError for other errors in the SQL. For `repeatable` see `allowed.check`.
         """
         if self.trusted:
             with self.translated():
@@ -170,17 +170,17 @@ class Session:
             )
         self._statement_type(sql)
         with self.translated():
-            allowed.check(self.connection, explained)
+            allowed.check(self.connection, explained, repeatable=repeatable)
             self.connection.execute(f"CREATE OR REPLACE TEMP VIEW _query AS {_bare(explained)}")
             self.connection.execute("DROP VIEW _query")
             return self.connection.sql(sql)
 
-    def stream(self, sql: str) -> pa.RecordBatchReader:
+    def stream(self, sql: str, *, repeatable: bool = False) -> pa.RecordBatchReader:
         """The rows of `query` as they come; the session does nothing else meanwhile.
 
         Intervals are text, as DuckDB writes them: few readers of Arrow know them.
         """
-        found = self.query(sql)
+        found = self.query(sql, repeatable=repeatable)
         kinds = [str(kind) for kind in found.types]
         if "INTERVAL" in kinds:
             columns = zip(found.columns, kinds, strict=True)

@@ -16,7 +16,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from dasd_data import files, log
-from dasd_data.errors import ConflictError, DamagedFileError
+from dasd_data.errors import ConflictError, DamagedFileError, UsageError
 from dasd_data.log import File, State
 from dasd_data.schema import Table
 
@@ -53,7 +53,10 @@ class Tables:
         )
 
     def delta(self, table: str, version: int | None = None) -> DeltaTable:
-        """A table's Delta handle, at a version or at its newest. Raises DamagedFileError."""
+        """A table's Delta handle, at a version or at its newest.
+
+        Raises DamagedFileError, UsageError in a process that was forked.
+        """
         try:
             return DeltaTable(self.folder(table), version=version)
         except TableNotFoundError:
@@ -64,6 +67,11 @@ class Tables:
             raise
         except BaseException as error:  # some damage makes delta-rs panic: no Exception
             first = str(error).split("\n", 1)[0][:200]
+            if first.startswith("Forked process"):
+                raise UsageError(
+                    "Delta cannot be used in a process forked after it was: start processes with "
+                    "multiprocessing.get_context('spawn')"
+                ) from None
             raise DamagedFileError(
                 f"the log of table {table} cannot be read ({first}): {CHECK}"
             ) from None

@@ -45,7 +45,7 @@ def die_with(parent: int) -> None:
 
 def cap(cpu_seconds: int, file_bytes: int) -> None:
     """Limit the CPU seconds of all threads together, and the size of every file written."""
-    _cap(resource.RLIMIT_CPU, cpu_seconds)
+    _cap(resource.RLIMIT_CPU, cpu_seconds, 5)  # Linux: SIGXCPU, which says why; at last SIGKILL
     _cap(resource.RLIMIT_FSIZE, file_bytes)
 
 
@@ -109,12 +109,14 @@ def _allow(rules: int, path: Path, access: int) -> None:
         os.close(handle)
 
 
-def _cap(which: int, value: int) -> None:
+def _cap(which: int, value: int, spare: int = 0) -> None:
+    """Set a limit: the soft one to `value`, the hard one to `spare` more."""
     _, hard = resource.getrlimit(which)
+    most = value + spare
     if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
+        value, most = min(value, hard), min(most, hard)
     with contextlib.suppress(ValueError, OSError):  # some systems know a limit but do not set it
-        resource.setrlimit(which, (value, value))
+        resource.setrlimit(which, (value, most))
 
 
 def _prctl(option: int, *arguments: int | bytes) -> int:

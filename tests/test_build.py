@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from unittest.mock import patch
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dasd_data import shards
 from dasd_data.build import build
 from dasd_data.config import BuildConfig
-from dasd_data.errors import ContractError, DamagedFileError, UnknownNameError, UsageError
+from dasd_data.errors import (
+    ContractError,
+    DamagedFileError,
+    DeniedError,
+    UnknownNameError,
+    UsageError,
+)
 
+WRITE = shards.write
 SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
 
 
@@ -99,10 +110,6 @@ def test_shards_are_the_same_bytes_however_the_catalog_came_to_be(made, response
 
 def test_shards_end_by_the_rows_own_lengths(tmp_path):
     """Shard borders would move with the size of DuckDB's batches."""
-    import pyarrow as pa
-
-    from dasd_data import shards
-
     message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
     schema = pa.schema([("id", pa.int64()), ("completion", message)])
     data = [
@@ -325,11 +332,14 @@ def test_an_interruption_while_a_build_is_replaced_keeps_the_old_one(
     ("sql", "problem"),
     [
         ("SELECT response_id, 1 AS completion FROM responses", "leave it out"),
+        ("SELECT response_id, 'x' AS _Question FROM responses", "leave it out"),
+        ("SELECT response_id, 'x' AS _thinking FROM responses", "leave it out"),
+        ("SELECT response_id, 'x' AS _answer FROM responses", "leave it out"),
         ("SELECT response_id, answer::INT AS n FROM responses", "Could not convert"),
     ],
 )
 def test_a_view_that_fails_says_why(catalog, tmp_path, sql, problem):
-    """A view's error would be a stack trace, or two columns of one name."""
+    """A view's error would be a stack trace, or its own column be trained on as the answer."""
     from dasd_data.errors import DasdError
 
     view = tmp_path / "mine.sql"
@@ -358,6 +368,52 @@ def test_front_matter_that_nothing_reads_is_an_error(catalog, tmp_path):
     view.write_text("/*\n[contract]\nrows = 1\n*/\nSELECT response_id FROM responses")
     with pytest.raises(UnknownNameError, match="'contract'"):
         build(catalog, str(view))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT response_id, random() AS x FROM responses",
+        "SELECT response_id FROM responses WHERE now() > '2020-01-01'",
+        'SELECT response_id, "Current_Date" AS d FROM responses',
+        "SELECT response_id FROM (FROM responses TABLESAMPLE 50%)",
+        "SELECT response_id, ago('1 day') AS d FROM responses",
+    ],
+)
+def test_a_view_may_not_ask_for_chance_or_the_time(catalog, tmp_path, sql):
+    """The same build would hold other rows each time, and `verify` find it damaged for ever."""
+    view = tmp_path / "mine.sql"
+    view.write_text(sql)
+    with pytest.raises(DeniedError, match="may not be used in a view"):
+        build(catalog, str(view))
+    assert catalog.sql("SELECT random() < 2").fetchall() == [(True,)]
+
+
+def test_chance_that_has_a_seed_is_repeatable(catalog, tmp_path):
+    """A view could not take a sample at all."""
+    view = tmp_path / "mine.sql"
+    view.write_text(
+        "SELECT r.response_id, r.today FROM (SELECT response_id, 1 AS today FROM responses) AS r"
+        " TABLESAMPLE reservoir(4 ROWS) REPEATABLE (1) ORDER BY seeded(7, r.response_id)"
+    )
+    assert build(catalog, str(view)).rows == 4
+
+
+def test_other_rows_under_the_id_of_a_recorded_build_are_refused(catalog):
+    """A view whose order has ties would replace a split by another of the same name."""
+    made = build(catalog, "low_t_das")
+    shutil.rmtree(made.path)
+    assert build(catalog.refresh(), "low_t_das").build_id == made.build_id  # the same: no error
+    shutil.rmtree(made.path)
+    with patch("dasd_data.shards.write", other_rows), pytest.raises(ContractError, match="ORDER"):
+        build(catalog.refresh(), "low_t_das")
+    assert not list(made.path.parent.iterdir())
+
+
+def other_rows(batches, schema, folder, count):
+    """The shards of a build, the last row left out, as a view with ties could give them."""
+    table = pa.Table.from_batches(batches, schema)
+    return WRITE(table[:-1].to_batches(), schema, folder, count)
 
 
 def test_a_build_whose_process_died_before_it_was_recorded_is_recorded_later(catalog):

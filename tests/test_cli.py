@@ -169,6 +169,18 @@ def test_a_long_result_comes_whole_or_says_that_it_does_not(catalog):
     assert run("sql", "SELECT 1 AS n WHERE false", "--json").stdout == "[]\n"
 
 
+def test_csv_comes_as_the_rows_do(catalog):
+    """A pipe would wait for the last row, and all rows be held in memory."""
+    code = "from dasd_data.cli import main; main()"
+    query = "SELECT range AS n, md5(range::VARCHAR) AS x FROM range(100000000000)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, "sql", query, "--csv"],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "DASD_TIME_LIMIT": "3"},
+    )  # fmt: skip
+    with child, child.stdout:
+        assert [child.stdout.readline()[:3] for _ in range(3)] == ['"n"', '0,"', '1,"']
+
+
 def test_a_limit_and_own_sql_have_their_exit_codes(catalog, tmp_path):
     """A script could not tell a limit from a mistake."""
     endless = run("sql", "FROM range(1000000000000) AS t(i) WHERE i < 0",
@@ -358,6 +370,24 @@ def test_a_defect_is_one_line_and_debug_gives_the_trace(catalog, command):
     assert "DASD_DEBUG=1" in done.stderr
     traced = command("status", before=before, env={**os.environ, "DASD_DEBUG": "1"})
     assert "Traceback" in traced.stderr
+
+
+def test_a_forked_process_is_told_to_be_spawned(catalog):
+    """A data loader's worker would say that the catalog is damaged, to be restored."""
+    code = (
+        "import dasd_data, os\nfound = dasd_data.open()\nfound.files\n"
+        "if not os.fork():\n"
+        "    try:\n        found.refresh().files\n"
+        "    except dasd_data.DasdError as error:\n        print(error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "get_context('spawn')" in done.stdout
+    assert "backup" not in done.stdout
 
 
 def test_a_reader_that_leaves_and_a_full_disk_end_in_order(catalog, command):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import duckdb
 import pytest
@@ -10,8 +11,10 @@ from click.testing import CliRunner
 
 from dasd_data.build import build
 from dasd_data.cli import cli
-from dasd_data.errors import UnknownNameError
+from dasd_data.config import SqlConfig
+from dasd_data.errors import DeniedError, LimitError, UnknownNameError
 from dasd_data.explain import explain, inline
+from dasd_data.session import Session
 
 SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
 
@@ -67,6 +70,7 @@ def test_the_written_out_sql_gives_the_rows_of_the_build(catalog, settings):
         " messages(NULL, 'it''s', completion(NULL, concat('(', ')'))) AS c"
         " FROM sentences_flat AS s GROUP BY ALL ORDER BY ALL",
         "FROM verdicts, runs",
+        'SELECT response_id FROM "Selection" AS "s" ORDER BY "response_id"',
         "SELECT 'x' AS response_id",
     ],
 )
@@ -74,6 +78,26 @@ def test_a_users_own_sql_is_written_out_too(catalog, sql):
     """Only shipped views could be read."""
     (catalog.path / "views" / "mine.sql").write_text(sql)
     same_rows(catalog, "mine")
+
+
+def test_sql_of_others_is_bound_in_a_process_of_its_own(catalog, monkeypatch):
+    """Binding runs part of a view: a hostile one would take memory and time without limit."""
+    bound = []
+    monkeypatch.setattr(Session, "compile", lambda *arguments: bound.append(arguments))
+    file = catalog.path / "views" / "mine.sql"
+    endless = "levenshtein(repeat('a', 900000), repeat('b', 900000))"
+    file.write_text(f"SELECT response_id FROM responses LIMIT ({endless})")
+    known, catalog.config = catalog.config, replace(catalog.config, sql=SqlConfig(time_limit=1))
+    with pytest.raises(LimitError, match="time_limit"):
+        explain(catalog, "mine")
+    catalog.config = known
+    file.write_text("SELECT response_id FROM responses WHERE answr = ''")
+    with pytest.raises(UnknownNameError, match="'answr'; did you mean 'answer'"):
+        explain(catalog, "mine")
+    file.write_text("DROP VIEW responses")
+    with pytest.raises(DeniedError):
+        explain(catalog, "mine")
+    assert not bound
 
 
 def test_macros_are_written_out_with_their_arguments_whole():

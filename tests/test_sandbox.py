@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -177,6 +178,16 @@ def test_the_child_refuses_the_same(catalog, places, tmp_path):
             rows(catalog, sql.format(**places))
         assert "hunter2" not in str(refused.value)
     assert tree(tmp_path) == before
+
+
+def test_every_function_that_varies_was_looked_at():
+    """A new one of DuckDB's would give other rows in each build of a view."""
+    varying = duckdb.sql(
+        "SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    ).fetchall()
+    fixed = {"error", "getvariable", "in_search_path"}
+    fixed |= {"current_database", "current_schema", "current_schemas"}
+    assert {n for (n,) in varying} <= allowed.VARYING_FUNCTIONS | allowed.REFUSED_FUNCTIONS | fixed
 
 
 def test_every_table_function_was_looked_at():
@@ -365,6 +376,33 @@ def ends(process: int) -> bool:
     return False
 
 
+def test_what_a_killed_query_leaves_goes_with_the_next(catalog, tmp_path, monkeypatch):
+    """Each kill would leave up to 32 GB of spilled rows in the temporary folder for ever."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed = tmp_path / "dasd-query-killed"
+    (killed / "spill").mkdir(parents=True)
+    (killed / "spill" / "rows.tmp").write_bytes(b"x")
+    (tmp_path / "dasd-query-new").mkdir()
+    os.utime(killed, (0, 0))
+    variables = catalog.variables(None, {})
+    with sandbox.rows("SELECT 1 AS x", catalog.files, variables) as running:
+        (mine,) = set(tmp_path.glob("dasd-query-*")) - {tmp_path / "dasd-query-new"}
+        os.utime(mine, (0, 0))
+        with sandbox.rows("SELECT 2 AS x", catalog.files, variables) as other:
+            assert next(other.batches).to_pylist() == [{"x": 2}]
+        assert mine.is_dir()
+        assert next(running.batches).to_pylist() == [{"x": 1}]
+    assert [p.name for p in tmp_path.glob("dasd-query-*")] == ["dasd-query-new"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels end a process as they please")
+def test_a_process_out_of_cpu_time_says_so():
+    """It would be told as out of memory, and a user raise the wrong limit."""
+    code = "from dasd_data import walls; walls.cap(1, 1 << 20)\nwhile True: pass"
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    assert done.returncode == -signal.SIGXCPU
+
+
 @pytest.mark.slow
 def test_the_child_dies_with_its_parent(catalog):
     """A killed command would leave a query running for minutes."""
@@ -456,6 +494,18 @@ def test_a_view_of_others_stops_at_the_limits(catalog, tmp_path):
     with pytest.raises(LimitError):
         build(catalog, path)
     assert not (catalog.path / "builds").exists()
+
+
+def test_a_view_of_others_that_repeats_its_key_without_end_is_stopped_at_once(catalog, tmp_path):
+    """Its rows would fill the disk of the process that started it, which has no limit."""
+    path = view(tmp_path, "SELECT response_id FROM responses, range(100000000000)")
+    with pytest.raises(ContractError, match=r"more rows than there are responses \(1\)"):
+        build(catalog, path)
+    wide = tmp_path / "wide.sql"
+    wide.write_text("/*\nkey = ['response_id', 'i']\n*/\nSELECT response_id, 1 AS i FROM responses")
+    session = catalog.session(catalog.find_view(str(wide)))
+    assert session.limits.spill_limit == sandbox.DEFAULTS.spill_limit
+    session.close()
 
 
 def test_two_columns_of_one_name_are_an_error(catalog, tmp_path):

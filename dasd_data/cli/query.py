@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -116,13 +117,16 @@ def _print_json(names: list[str], result: Rows) -> None:
 
 
 def _print_csv(names: list[str], result: Rows) -> None:
-    """As faithful as CSV can be; on a terminal, control characters are spelled out."""
+    """As faithful as CSV can be, as the rows come.
+
+    On a terminal, control characters are spelled out.
+    """
     import pyarrow as pa
     import pyarrow.csv
 
     visible = printable if sys.stdout.isatty() else str
     writer = None
-    for batch in (result.schema.empty_table(), *result.batches):
+    for batch in chain([result.schema.empty_table()], result.batches):
         table = _flat(pa.table(batch.columns, [visible(name) for name in names]), visible)
         writer = writer or pyarrow.csv.CSVWriter(sys.stdout.buffer, table.schema)
         writer.write(table)
