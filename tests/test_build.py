@@ -326,6 +326,7 @@ def test_an_interruption_while_a_build_is_replaced_keeps_the_old_one(
     [
         ("SELECT response_id, 1 AS completion FROM responses", "leave it out"),
         ("SELECT response_id, answer::INT AS n FROM responses", "Could not convert"),
+        ("SELECT response_id, [union_value(a := 1)] AS u FROM responses", "column u is a UNION"),
     ],
 )
 def test_a_view_that_fails_says_why(catalog, tmp_path, sql, problem):
