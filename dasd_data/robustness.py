@@ -204,7 +204,9 @@ def _noise(bench: _Bench) -> list[Row]:
         )
         return found
     session = bench.session
-    scores = session.table("SELECT * FROM _sentence_scores ORDER BY response_id, scorer_id")
+    scores = session.table(
+        "SELECT * FROM _sentence_scores ORDER BY response_id, scorer_id, segmentation_id"
+    )
     rng = np.random.default_rng(bench.values["seed"])
     for scorer, name in names.items():
         if name in seen:

@@ -25,6 +25,12 @@ def catalog(made, response):
     )
 
 
+def wavering(i):
+    """Scores of four sentences on either side of the default beta."""
+    ps = [0.81 if (i + j) % 2 else 0.79 for j in range(4)]
+    return {"teacher": [(6, 0.9)] * 4, "student": [(6, p) for p in ps]}
+
+
 def rows(catalog, view="low_t_das", mode="full", **settings):
     """Rows of the card by what varies and to what."""
     report = measure(catalog, catalog.find_view(view), settings, mode)
@@ -111,12 +117,8 @@ def test_noise_is_that_of_scoring_twice(catalog, append):
 def test_noise_moves_the_choice_where_it_is_large(made, response, append):
     """An engine whose noise decides the selection would look exact."""
 
-    def near(i):
-        ps = [0.81 if (i + j) % 2 else 0.79 for j in range(4)]
-        return {"teacher": [(6, 0.9)] * 4, "student": [(6, p) for p in ps]}
-
     pool = [
-        response(f"{q:02}-{i}", question=f"Q{q}", scores=near(i * q))
+        response(f"{q:02}-{i}", question=f"Q{q}", scores=wavering(i * q))
         for q in range(30)
         for i in (0, 1)
     ]
@@ -129,7 +131,7 @@ def test_noise_moves_the_choice_where_it_is_large(made, response, append):
             "n_tokens": [6] * 4,
             "logprob_sum": [6 * math.log(0.79) + shift] * 4
             if shift
-            else [6 * math.log(p) for _, p in near(0)["student"]],
+            else [6 * math.log(p) for _, p in wavering(0)["student"]],
         }
         noisy = made(*pool, name=f"noisy-{shift}.catalog")
         append(noisy, "repeat_scores", [repeat])
@@ -137,6 +139,33 @@ def test_noise_moves_the_choice_where_it_is_large(made, response, append):
         kept.append(next(row["kept"] for (name, _), row in found.items() if name == "noise"))
     assert kept[0] == 1.0
     assert kept[1] < 0.9
+
+
+def test_noise_is_the_same_however_the_rows_were_written(made, response, add, append):
+    """Two sentence cuts of a response come in the order of their files: the card would move."""
+    pool = [
+        response(f"{q:02}-{i}", question=f"Q{q}", scores=wavering(i * q))
+        for q in range(12)
+        for i in (0, 1)
+    ]
+    repeat = {
+        "response_id": "00-0",
+        "scorer_id": "id-of-student",
+        "segmentation_id": "seg-1:[1, 2, 3, 13]",
+        "n_tokens": [6] * 4,
+        "logprob_sum": [6 * math.log(0.79) + 1.0] * 4,
+    }
+    reports = []
+    for name, parts in (("whole", [pool]), ("parts", [[one] for one in pool])):
+        catalog = made(name=f"{name}.catalog")
+        for part in parts:
+            add(catalog, *part)
+            add(catalog, *part, segmenter="lines-1", run_id="other")
+        append(catalog, "repeat_scores", [repeat])
+        report = measure(catalog.refresh(), catalog.find_view("low_t_das"), {}, "full")
+        (row,) = [row for row in report["rows"] if row["varied"] == "noise"]
+        reports.append((row, report["noise"]))
+    assert reports[0] == reports[1]
 
 
 def test_another_student_is_compared_on_the_questions_that_it_scored(
