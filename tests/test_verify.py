@@ -22,6 +22,7 @@ from dasd_data.store import Store
 from dasd_data.verify import verify
 
 SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
+SEGMENT = "seg-1:[6, 13]"
 SPANS = {"byte_end": [6, 13], "section": [0, 1]}  # of "Think." and "Answer."
 
 
@@ -140,22 +141,26 @@ def test_wrong_row_counts_in_a_log_are_named(catalog):
     )
 
 
-def test_a_repeated_key_in_two_files_is_named(catalog):
-    """A response would be trained on twice."""
-    store = catalog.store
-    spec = TABLES["flags"]
-    handle = store.delta("flags")
-    rows = pq.read_table(catalog.files["flags"][0], schema=spec.schema).slice(0, 1)
-    assert store.commit(handle, spec, rows, "test")
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("flags", "a cjk 1"), ("repeat_scores", f"a id-of-student {SEGMENT}")],
+)
+def test_a_repeated_key_in_two_files_is_named(catalog, append, name, key):
+    """A response would be trained on twice, or a noise counted twice."""
+    store, spec = catalog.store, TABLES[name]
+    if name == "repeat_scores":
+        columns = "response_id, scorer_id, segmentation_id, n_tokens, logprob_sum, run_id"
+        scored = catalog.sql(f"SELECT {columns} FROM sentence_scores ORDER BY ALL")
+        append(catalog, name, scored.to_arrow_table().to_pylist())
+    catalog.refresh()
+    rows = pq.read_table(catalog.files[name][0], schema=spec.schema).slice(0, 1)
+    assert store.commit(store.delta(name), spec, rows, "test")
     store.record("test")
-    assert found(catalog) == [
-        ("flags", "the key is there 2 times", "", "a cjk 1"),
-    ]
+    assert found(catalog) == [(name, "the key is there 2 times", "", key)]
 
 
 SENTENCES = {"response_id": "a", "segmenter": "new", "segmentation_id": "new", "run_id": "r"}
 SCORE = {"response_id": "a", "scorer_id": "id-of-teacher", "run_id": "r"}
-SEGMENT = "seg-1:[6, 13]"
 TOKENS = {**SCORE, "token_bytes": [6, 7], "n_tokens": 2, "has_logprobs": False}
 
 
@@ -175,6 +180,9 @@ TOKENS = {**SCORE, "token_bytes": [6, 7], "n_tokens": 2, "has_logprobs": False}
         ("sentence_scores", {"logprob_sum": [-1.0, 0.5]}, "is positive"),
         ("sentence_scores", {"n_tokens": [-1, 2]}, "number of tokens is negative"),
         ("sentence_scores", {"scorer_id": "nobody"}, "its scorer is not there"),
+        ("repeat_scores", {"n_tokens": [1], "logprob_sum": [-1.0]}, "1 scores for 2 sentences"),
+        ("repeat_scores", {"logprob_sum": [-1.0, 0.5]}, "is positive"),
+        ("repeat_scores", {"scorer_id": "nobody"}, "its scorer is not there"),
         ("tokens", {"n_tokens": 3}, "n_tokens is 3, and token_bytes has 2 entries"),
         ("tokens", {"token_ids": [1]}, "token_ids has 1 entries of 2"),
         ("tokens", {"logprobs": [-1.0], "has_logprobs": True}, "logprobs has 1 entries of 2"),
@@ -188,14 +196,11 @@ TOKENS = {**SCORE, "token_bytes": [6, 7], "n_tokens": 2, "has_logprobs": False}
 )  # fmt: skip
 def test_a_row_that_breaks_an_invariant_is_named(catalog, append, name, row, problem):
     """A view would silently pair the wrong values, or give NaN."""
+    sums = {"segmentation_id": SEGMENT, "n_tokens": [1, 1], "logprob_sum": [-1.0, -1.0]}
     whole = {
         "sentences": SENTENCES,
-        "sentence_scores": {
-            **SCORE,
-            "segmentation_id": SEGMENT,
-            "n_tokens": [1, 1],
-            "logprob_sum": [-1.0, -1.0],
-        },
+        "sentence_scores": {**SCORE, **sums},
+        "repeat_scores": {**SCORE, **sums},
         "tokens": TOKENS,
         "responses": {"run_id": "r"},
     }
