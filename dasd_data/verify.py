@@ -131,7 +131,10 @@ def _table(
     try:
         history = log.replay(folder)
         if not history.entries:
-            raise DamagedFileError(f"{folder} has no log")
+            held = recorded and recorded[-1].tables.get(name, State()).version >= 0
+            raise DamagedFileError(
+                f"{folder} has no log" if held else f"{folder} is not there: {store.completes}"
+            )
     except DamagedFileError as error:
         report.findings.append(Finding(name, str(error)))
         return

@@ -16,7 +16,7 @@ import dasd_data
 from builders.run import to_table as table
 from dasd_data import files, log
 from dasd_data.build import build
-from dasd_data.errors import DamagedFileError
+from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.schema import TABLES
 from dasd_data.store import Store
 from dasd_data.verify import verify
@@ -302,3 +302,24 @@ def test_a_torn_batch_of_snapshots_is_found(catalog):
     log.path(catalog.store.folder("snapshots"), newest).unlink()
     findings = found(catalog)
     assert any("was recorded, and the log" in problem for _, problem, *_ in findings)
+
+
+def test_a_catalog_older_than_a_table_is_completed_by_init(made, response, append, monkeypatch):
+    """Whoever upgrades would be sent to look for a backup that lacks the table as well."""
+    with monkeypatch.context() as older:
+        older.delitem(TABLES, "repeat_scores")
+        catalog = made(response("a", scores=SCORES, **SPANS))
+    row = {"response_id": "a", "segmentation_id": SEGMENT, "n_tokens": [1, 1]}
+    row |= {"scorer_id": "id-of-student", "logprob_sum": [-1.0, -1.0]}
+    ((name, problem, *_),) = found(catalog)
+    assert (name, problem.split(": ")[1]) == (
+        "repeat_scores",
+        f"`dasd-data init {catalog.path}` completes it",
+    )
+    with pytest.raises(UsageError, match="init .* completes it"):
+        append(catalog, "repeat_scores", [row])
+    dasd_data.create(catalog.path)
+    append(catalog, "repeat_scores", [row])
+    assert found(catalog) == []
+    shutil.rmtree(catalog.store.folder("repeat_scores"))
+    assert any("has no log" in problem for _, problem, *_ in found(catalog))
