@@ -24,8 +24,7 @@ tags:
 - distillation
 - reasoning
 - dasd-data
----
-"""
+---"""
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")]
 
 

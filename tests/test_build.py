@@ -157,6 +157,7 @@ def test_the_card_tells_composition_length_ratio_and_overlaps(catalog):
     assert f"over that of the pool: {ratio:.3f}" in card
     assert "Overlap with choosing the longest: 66.7%" in card
     assert "path: data/train-*.parquet" in card
+    assert "- dasd-data\n---\n\n# low_t_das\n" in card
 
 
 def test_no_rows_is_an_error_with_the_funnel(catalog):
