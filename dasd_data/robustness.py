@@ -86,14 +86,27 @@ class _Bench:
         self.rows.append({"varied": varied, "to": None, "not_measured": why, "command": command})
 
 
+def inputs(catalog: Catalog) -> dict[str, list[str]]:
+    """SHA-256 of the files that a report depends on and a build's rows do not, by table."""
+    return {t: sorted(p.stem for p in catalog.files[t]) for t in ("repeat_scores", "scorers")}
+
+
+def holds(report: Mapping[str, Any] | None, catalog: Catalog, mode: str) -> bool:
+    """Whether `measure` would give the report of a build anew; None is that of `off`."""
+    if report is None or mode == "off":
+        return report is None and mode == "off"
+    return (report["mode"], report["files"]) == (mode, inputs(catalog))
+
+
 def measure(
     catalog: Catalog, view: SqlFile, settings: Mapping[str, Any] | None, mode: str
 ) -> dict[str, Any]:
     """Measure how the selection behind a view moves. Needs a view that uses `selection`.
 
-    Returns `mode`, `questions` (measured) `of` (all), `rows` and `noise`. A row has `varied` and
-    `to`, and either counts (`base` chosen by the build, `chosen` under the variation, `common`,
-    `kept` = common / base, `jaccard`, `domains` with the same) or `not_measured` and `command`.
+    Returns `mode`, `files` (`inputs`), `questions` (measured) `of` (all), `rows` and `noise`. A row
+    has `varied` and `to`, and either counts (`base` chosen by the build, `chosen` under the
+    variation, `common`, `kept` = common / base, `jaccard`, `domains` with the same) or
+    `not_measured` and `command`.
     """
     session = catalog.session(view, settings)
     try:
@@ -108,6 +121,7 @@ def measure(
             _students(bench)
         return {
             "mode": mode,
+            "files": inputs(catalog),
             "questions": bench.sampled,
             "of": bench.total,
             "rows": bench.rows,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 from dasd_data import robustness
 from dasd_data.build import build
+from dasd_data.errors import DamagedFileError
 from dasd_data.robustness import measure
 
 # Question A: two sentences that differ by .4 against three that differ by .15. Question B: one.
@@ -284,6 +286,51 @@ def test_the_card_changes_neither_rows_nor_id(catalog, tmp_path):
     card = (built["fast"].path / "README.md").read_text()
     assert "| beta | 0.2 | 2 | 2 | 1 | 50.0% | 0.333 | code 100%, math 0% |" in card
     assert "- **beta**: " in card
+
+
+def test_a_build_gets_the_card_that_is_asked_for_later(catalog, append):
+    """What the card says to run would never come to stand in it."""
+    first = build(catalog, "low_t_das", robustness="off")
+    (shard,) = (first.path / "data").iterdir()
+    written = shard.stat().st_mtime_ns
+
+    def card(mode):
+        made = build(catalog.refresh(), "low_t_das", robustness=mode)
+        assert made.build_id == first.build_id
+        assert made.path == first.path
+        assert shard.stat().st_mtime_ns == written
+        manifest = json.loads((made.path / "manifest.json").read_text())
+        assert manifest == made.manifest
+        assert sorted(p.name for p in made.path.iterdir()) == ["README.md", "data", "manifest.json"]
+        return made.unchanged, (made.path / "README.md").read_text()
+
+    assert card("off")[0]
+    unchanged, text = card("full")
+    assert not unchanged
+    assert "## Robustness" in text
+    assert "scored 3 responses twice" not in text
+    assert card("full") == (True, text)
+    columns = "response_id, scorer_id, segmentation_id, n_tokens, logprob_sum, run_id"
+    scored = catalog.sql(f"SELECT {columns} FROM sentence_scores WHERE scorer_id LIKE '%student'")
+    append(catalog, "repeat_scores", scored.to_arrow_table().to_pylist())
+    unchanged, text = card("full")
+    assert not unchanged
+    assert "scored 3 responses twice" in text
+    assert "## Robustness" not in card("off")[1]
+    assert catalog.refresh().sql("FROM builds").to_arrow_table().num_rows == 1
+
+
+def test_damaged_repeats_stop_the_card(catalog, append):
+    """The noise would be that of a failing disk."""
+    repeat = {"response_id": "wide", "scorer_id": "id-of-student", "n_tokens": [6] * 3}
+    repeat |= {"segmentation_id": "seg-1:[1, 2, 22]", "logprob_sum": [-1.0] * 3}
+    append(catalog, "repeat_scores", [repeat])
+    (path,) = catalog.refresh().files["repeat_scores"]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=path.name):
+        build(catalog, "low_t_das")
 
 
 @pytest.mark.parametrize(
