@@ -88,8 +88,7 @@ def build(
     UnknownNameError, UsageError (`out` holds something else).
     """
     view = catalog.find_view(view_name)
-    selects = explain.uses_selection(view)
-    mode = robustness if selects else "off"
+    mode = robustness if explain.uses_selection(view) else "off"
     tables = sorted({*sqlfiles.reads(view.sql) & TABLES.keys(), "responses", "questions"})
     # Runs and scorers decide which filters, segmenter and scores count.
     catalog.verify_files([*tables, "runs", "scorers", "sentence_scores", "repeat_scores"])
@@ -106,15 +105,7 @@ def build(
             return Build(there, target, unchanged=True)
         if not (dry_run or there):
             _check_target(target)
-        contract.check_scorers(
-            manifest["scorers"], manifest["parameters"], catalog.config.build.system
-        )
-        if selects:
-            explain.materialize(session)
-        rows.choose(catalog, view, session, trusted=trusted)
-        manifest["rows"] = contract.check_rows(session, view)
-        manifest["funnel"] = explain.funnel(session) if selects else []
-        manifest["worth"] = worth.weigh(session, session.values) if selects else None
+        _choose(catalog, view, session, manifest, trusted)
         if dry_run:
             return Build(manifest, None)
         manifest["robustness"] = (
@@ -162,6 +153,20 @@ def _manifest(
         "snapshot_id": catalog.snapshot.snapshot_id,
         "version": __version__,
     }
+
+
+def _choose(
+    catalog: Catalog, view: SqlFile, session: Session, manifest: dict[str, Any], trusted: bool
+) -> None:
+    """Put the rows into `_chosen`, and into the manifest how many they are and what left them."""
+    contract.check_scorers(manifest["scorers"], manifest["parameters"], catalog.config.build.system)
+    selects = explain.uses_selection(view)
+    if selects:
+        explain.materialize(session)
+    rows.choose(catalog, view, session, trusted=trusted)
+    manifest["rows"] = contract.check_rows(session, view)
+    manifest["funnel"] = explain.funnel(session) if selects else []
+    manifest["worth"] = worth.weigh(session, session.values) if selects else None
 
 
 def _read_manifest(target: Path) -> dict[str, Any] | None:
