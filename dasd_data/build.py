@@ -37,7 +37,7 @@ BATCH_ROWS = 1_024
 
 @dataclass(frozen=True)
 class Build:
-    """A build. `path` is None in a dry run; `unchanged` says that it was there already."""
+    """A build. `path` is None in a dry run; `unchanged`: it was there, with the same card."""
 
     manifest: dict[str, Any]
     path: Path | None
@@ -82,44 +82,40 @@ def build(
     `trusted` runs a view of one's own unlocked, in this process: it may read what no manifest
     names, and so is built each time.
     `robustness` (full, fast or off) says how much the card tells about how the choice would move;
-    it changes neither the rows nor the id.
+    it changes neither the rows nor the id, and a build that is there gets a new card for it.
     `progress(done, total)` is told the number of rows written.
 
     Raises ContractError (no rows, bad key, scorers that cannot be compared), DamagedFileError,
     UnknownNameError, UsageError (`out` holds something else).
     """
     view = catalog.find_view(view_name)
+    mode = robustness if explain.uses_selection(view) else "off"
     tables = sorted({*sqlfiles.reads(view.sql) & TABLES.keys(), "responses", "questions"})
     # Runs and scorers decide which filters, segmenter and scores count.
-    catalog.verify_files([*tables, "runs", "scorers", "sentence_scores"])
+    catalog.verify_files([*tables, "runs", "scorers", "sentence_scores", "repeat_scores"])
     session = catalog.session(view, settings)
     try:
         unlocked = trusted and not view.shipped
         manifest = _manifest(catalog, view, session, tables, unlocked)
         default = catalog.path / "builds" / view.name / manifest["build_id"]
         target = default if out is None else _out(out)
-        if not (dry_run or unlocked) and (there := _unchanged(target, manifest["build_id"])):
+        again = not (dry_run or unlocked)
+        there = _unchanged(target, manifest["build_id"]) if again else None
+        if there and stability.holds(there.get("robustness"), catalog, mode):
             _record(catalog, view, there, target)  # a run that died may not have come to it
             return Build(there, target, unchanged=True)
-        if not dry_run:
+        if not (dry_run or there):
             _check_target(target)
-        contract.check_scorers(
-            manifest["scorers"], manifest["parameters"], catalog.config.build.system
-        )
-        if explain.uses_selection(view):
-            explain.materialize(session)
-        rows.choose(catalog, view, session, trusted=trusted)
-        manifest["rows"] = contract.check_rows(session, view)
-        selects = explain.uses_selection(view)
-        manifest["funnel"] = explain.funnel(session) if selects else []
-        manifest["worth"] = worth.weigh(session, session.values) if selects else None
+        _choose(catalog, view, session, manifest, trusted)
         if dry_run:
             return Build(manifest, None)
         manifest["robustness"] = (
-            stability.measure(catalog, view, settings, robustness)
-            if selects and robustness != "off"
-            else None
+            stability.measure(catalog, view, settings, mode) if mode != "off" else None
         )
+        if there:
+            manifest = {**there, "robustness": manifest["robustness"]}
+            _renew_card(catalog, view, session, manifest, target)
+            return Build(manifest, target)
         _write(catalog, view, session, manifest, target, progress)
         return Build(manifest, target)
     finally:
@@ -159,6 +155,20 @@ def _manifest(
         "snapshot_id": catalog.snapshot.snapshot_id,
         "version": __version__,
     }
+
+
+def _choose(
+    catalog: Catalog, view: SqlFile, session: Session, manifest: dict[str, Any], trusted: bool
+) -> None:
+    """Put the rows into `_chosen`, and into the manifest how many they are and what left them."""
+    contract.check_scorers(manifest["scorers"], manifest["parameters"], catalog.config.build.system)
+    selects = explain.uses_selection(view)
+    if selects:
+        explain.materialize(session)
+    rows.choose(catalog, view, session, trusted=trusted)
+    manifest["rows"] = contract.check_rows(session, view)
+    manifest["funnel"] = explain.funnel(session) if selects else []
+    manifest["worth"] = worth.weigh(session, session.values) if selects else None
 
 
 def _read_manifest(target: Path) -> dict[str, Any] | None:
@@ -222,14 +232,41 @@ def _write(
             s.json() for s in _shards(catalog, view, session, manifest, temporary, progress)
         ]
         manifest["built_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-        (temporary / "README.md").write_text(card.render(catalog, view, session, manifest))
-        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        _describe(catalog, view, session, manifest, temporary)
         for path in temporary.rglob("*"):
             if path.is_file():
                 files.flush(path)
         with held():
             _check_recorded(catalog, view, manifest, target)
             _replace(temporary, target, manifest["build_id"])
+            _record(catalog, view, manifest, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _describe(
+    catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[str, Any], folder: Path
+) -> None:
+    """Write the card and the manifest, by which a build is known: it comes last."""
+    (folder / "README.md").write_text(card.render(catalog, view, session, manifest))
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def _renew_card(
+    catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[str, Any], target: Path
+) -> None:
+    """Give a build that is there another card and manifest; its shards stay as they are."""
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        temporary.mkdir()
+        _describe(catalog, view, session, manifest, temporary)
+        with held():
+            if (_read_manifest(target) or {}).get("build_id") != manifest["build_id"]:
+                raise ConflictError(f"another build took the place of {target}: try again")
+            for name in ("README.md", "manifest.json"):
+                files.flush(temporary / name)
+                (temporary / name).replace(target / name)
+            files.flush_folder(target)
             _record(catalog, view, manifest, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

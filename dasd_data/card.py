@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dasd_data import robustness, sqlfiles
+from dasd_data import sqlfiles
 from dasd_data.catalog import Catalog
 from dasd_data.scorers import describe
 from dasd_data.session import Session
@@ -24,9 +24,21 @@ tags:
 - distillation
 - reasoning
 - dasd-data
----
-"""
+---"""
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")]
+
+_VARIED = {
+    "rank_by": "another ranking, no model asked: what the selection is worth is what it differs by",
+    "ties": "another seeded order among candidates of equal rank",
+    "beta": "difference of p above which a sentence is the teacher's or the student's",
+    "min_tokens": "sentences shorter than this are not counted",
+    "normalization": "p per byte in place of per token, so that tokenizers do not matter",
+    "segmenter": "sentences cut by other rules",
+    "noise": "scores with the noise that scoring a second time in other batches shows",
+    "template": "the same student under another chat template or system prompt",
+    "engine": "the same student and prompt in another precision or engine",
+    "second student": "scored by another model",
+}
 
 
 def render(catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[str, Any]) -> str:
@@ -77,7 +89,7 @@ def _robustness(report: Mapping[str, Any]) -> str:
         if report["questions"] == report["of"]
         else f"{report['questions']:,} of {report['of']:,} questions, sampled with a seed"
     )
-    meant = {row["varied"]: robustness.MEANING[row["varied"]] for row in report["rows"]}
+    meant = {row["varied"]: _VARIED[row["varied"]] for row in report["rows"]}
     noise = [
         f"The {row['scorer']} scored {row['responses']:,} responses twice, {row['sentences']:,} "
         f"sentences: sd of p {row['sd_p']:.2g}, largest difference {row['max_p']:.2g}, "
@@ -91,12 +103,32 @@ def _robustness(report: Mapping[str, Any]) -> str:
             f"the same, over {sampled}. *kept* is the share of the split that is chosen again. "
             "`rank_by` random is the floor, what chance keeps; `ties` tells how much of the split "
             "is an order among equals. *Jaccard* is common rows over rows of either.",
-            table(list(robustness.lines(report))),
+            table(list(_moves(report))),
             _bullets(f"**{name}**: {text}" for name, text in meant.items()),
             _bullets(noise),
         )
         if part
     )
+
+
+def _moves(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of the table of what moves the split."""
+    for row in report["rows"]:
+        measured = "kept" in row
+        domains = row.get("domains", {})
+        yield {
+            "what varies": row["varied"],
+            "to": row["to"] if measured else "not measured",
+            "questions": row.get("questions"),
+            "chosen": row.get("chosen"),
+            "in common": row.get("common"),
+            "kept": f"{row['kept']:.1%}" if measured and row["kept"] is not None else None,
+            "Jaccard": f"{row['jaccard']:.3f}" if measured and row["jaccard"] is not None else None,
+            "kept by domain": ", ".join(
+                f"{name} {d['kept']:.0%}" for name, d in domains.items() if d["kept"] is not None
+            )
+            or row.get("command"),
+        }
 
 
 def _reproduce(view: SqlFile, manifest: Mapping[str, Any]) -> str:

@@ -7,83 +7,34 @@ budgets in proportion; `full` on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import ceil
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dasd_data import sqlfiles
+from dasd_data.bench import Bench, Row, open_bench, where_covered
 from dasd_data.catalog import Catalog
 from dasd_data.explain import materialize
-from dasd_data.parameters import Parameter, Variables
-from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile
 from dasd_data.worth import NO_SCORES
 
-MODES = ("full", "fast")
 SAMPLE = 2_000  # questions of `fast`: a share of them is known to 1.1% (one standard error)
 BETAS, MIN_TOKENS = (0.05, 0.1, 0.2), (1, 4, 8)
 TIES = 2  # other seeds of the order among equals
 
-Row = dict[str, Any]
 
-MEANING = {
-    "rank_by": "another ranking, no model asked: what the selection is worth is what it differs by",
-    "ties": "another seeded order among candidates of equal rank",
-    "beta": "difference of p above which a sentence is the teacher's or the student's",
-    "min_tokens": "sentences shorter than this are not counted",
-    "normalization": "p per byte in place of per token, so that tokenizers do not matter",
-    "segmenter": "sentences cut by other rules",
-    "noise": "scores with the noise that scoring a second time in other batches shows",
-    "template": "the same student under another chat template or system prompt",
-    "engine": "the same student and prompt in another precision or engine",
-    "second student": "scored by another model",
-}
+def inputs(catalog: Catalog) -> dict[str, list[str]]:
+    """SHA-256 of the files that a report depends on and a build's rows do not, by table."""
+    return {t: sorted(p.stem for p in catalog.files[t]) for t in ("repeat_scores", "scorers")}
 
 
-@dataclass
-class _Bench:
-    """A session over the sample's rows in memory, where the selection runs again and again."""
-
-    session: Session
-    declared: Mapping[str, Parameter]
-    values: dict[str, Any]
-    total: int  # questions there are
-    sampled: int = 0
-    rows: list[Row] = field(default_factory=list)
-
-    def set(self, settings: Mapping[str, Any]) -> None:
-        """The build's parameters but for `settings`, with the budget in proportion."""
-        values = {**self.values, **settings}
-        (count,) = self.session.rows("SELECT count(*) AS n FROM _universe")
-        if values["budget"] is not None and count["n"] < self.total:
-            share = count["n"] / self.total
-            values["budget"] = {d: ceil(n * share) for d, n in values["budget"].items()}
-        variables = Variables()
-        variables.set_values(self.declared, values)
-        self.session.use(variables)
-
-    def rebase(self) -> int:
-        """Choose as the build does from the present questions; returns their number."""
-        self.set({})
-        self.session.execute(
-            "CREATE OR REPLACE TABLE _base AS SELECT response_id, domain FROM selection"
-        )
-        return int(self.session.rows("SELECT count(*) AS n FROM _universe")[0]["n"])
-
-    def measure(self, varied: str, to: str, settings: Mapping[str, Any]) -> None:
-        """Add the row of one variation over the present questions."""
-        self.set(settings)
-        moved = self.session.rows(sqlfiles.report("robust_moved"))
-        count = self.session.rows("SELECT count(*) AS n FROM _universe")[0]["n"]
-        self.rows.append({"varied": varied, "to": to, "questions": count, **_overlap(moved)})
-
-    def unmeasured(self, varied: str, why: str, command: str) -> None:
-        """Add a row that says what would make it measurable."""
-        self.rows.append({"varied": varied, "to": None, "not_measured": why, "command": command})
+def holds(report: Mapping[str, Any] | None, catalog: Catalog, mode: str) -> bool:
+    """Whether `measure` would give the report of a build anew; None is that of `off`."""
+    if report is None or mode == "off":
+        return report is None and mode == "off"
+    return (report["mode"], report["files"]) == (mode, inputs(catalog))
 
 
 def measure(
@@ -91,14 +42,15 @@ def measure(
 ) -> dict[str, Any]:
     """Measure how the selection behind a view moves. Needs a view that uses `selection`.
 
-    Returns `mode`, `questions` (measured) `of` (all), `rows` and `noise`. A row has `varied` and
-    `to`, and either counts (`base` chosen by the build, `chosen` under the variation, `common`,
-    `kept` = common / base, `jaccard`, `domains` with the same) or `not_measured` and `command`.
+    Returns `mode`, `files` (`inputs`), `questions` (measured) `of` (all), `rows` and `noise`. A row
+    has `varied` and `to`, and either counts (`base` chosen by the build, `chosen` under the
+    variation, `common`, `kept` = common / base, `jaccard`, `domains` with the same) or
+    `not_measured` and `command`.
     """
     session = catalog.session(view, settings)
     try:
         limit = SAMPLE if mode == "fast" else None
-        bench = _bench(session, catalog.declared(view), limit)
+        bench = open_bench(session, catalog.declared(view), limit)
         noise: list[Row] = []
         _orders(bench)
         if bench.values["rank_by"] not in NO_SCORES and bench.values["student"]:
@@ -108,6 +60,7 @@ def measure(
             _students(bench)
         return {
             "mode": mode,
+            "files": inputs(catalog),
             "questions": bench.sampled,
             "of": bench.total,
             "rows": bench.rows,
@@ -117,43 +70,7 @@ def measure(
         session.close()
 
 
-def _bench(session: Session, declared: Mapping[str, Parameter], limit: int | None) -> _Bench:
-    """Take the sample: its rows in memory, the base views over them."""
-    run = session.execute
-    run(
-        "CREATE TABLE _universe AS SELECT DISTINCT question_id FROM responses WHERE"
-        " policy = 'teacher' AND temperature IS NOT DISTINCT FROM"
-        " coalesce(getvariable('temperature'), temperature)"
-        " AND model IS NOT DISTINCT FROM coalesce(getvariable('model'), model)"
-    )
-    bench = _Bench(session, declared, dict(session.values), _count(session, "_universe"))
-    if limit is not None and bench.total > limit:
-        run(
-            "CREATE OR REPLACE TABLE _universe AS SELECT question_id FROM _universe"
-            f" ORDER BY seeded('robustness', question_id), question_id LIMIT {limit}"
-        )
-    bench.sampled = _count(session, "_universe")
-    run("CREATE TABLE _all AS SELECT * FROM _universe")
-    run(
-        "CREATE TABLE _responses AS SELECT * EXCLUDE (thinking, answer) FROM responses"
-        " WHERE question_id IN (SELECT question_id FROM _all)"
-        " AND temperature IS NOT DISTINCT FROM coalesce(getvariable('temperature'), temperature)"
-    )
-    for table in ("sentences", "sentence_scores", "flags"):
-        run(
-            f"CREATE TABLE _{table} AS SELECT * FROM {table}"
-            " WHERE response_id IN (SELECT response_id FROM _responses)"
-        )
-        run(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM _{table}")
-    run(
-        "CREATE OR REPLACE VIEW responses AS SELECT *, NULL::VARCHAR AS thinking,"
-        " NULL::VARCHAR AS answer FROM _responses"
-        " WHERE question_id IN (SELECT question_id FROM _universe)"
-    )
-    return bench
-
-
-def _orders(bench: _Bench) -> None:
+def _orders(bench: Bench) -> None:
     """Other orders of the same pool, which is kept meanwhile."""
     bench.set({})
     materialize(bench.session)
@@ -168,7 +85,7 @@ def _orders(bench: _Bench) -> None:
     bench.session.execute(f"CREATE OR REPLACE VIEW pool AS {pool}")
 
 
-def _thresholds(bench: _Bench) -> None:
+def _thresholds(bench: Bench) -> None:
     """Other thresholds and another p: nothing but the query changes."""
     for name, others in (("beta", BETAS), ("min_tokens", MIN_TOKENS)):
         for value in others:
@@ -188,7 +105,7 @@ def _thresholds(bench: _Bench) -> None:
         bench.measure("normalization", f"byte, bytes_per_token={unit:g}", settings)
 
 
-def _noise(bench: _Bench) -> list[Row]:
+def _noise(bench: Bench) -> list[Row]:
     """What scoring twice showed, and the selection from scores with noise of that size."""
     bench.set({})
     names = {bench.values["teacher"]: "teacher", bench.values["student"]: "student"}
@@ -204,7 +121,9 @@ def _noise(bench: _Bench) -> list[Row]:
         )
         return found
     session = bench.session
-    scores = session.table("SELECT * FROM _sentence_scores ORDER BY response_id, scorer_id")
+    scores = session.table(
+        "SELECT * FROM _sentence_scores ORDER BY response_id, scorer_id, segmentation_id"
+    )
     rng = np.random.default_rng(bench.values["seed"])
     for scorer, name in names.items():
         if name in seen:
@@ -234,13 +153,13 @@ def _jittered(scores: pa.Table, scorer: str, sd: float, rng: np.random.Generator
     return scores.set_column(at, "logprob_sum", column)
 
 
-def _segmenters(bench: _Bench) -> None:
+def _segmenters(bench: Bench) -> None:
     others = bench.session.rows(
         "SELECT DISTINCT segmenter FROM _sentences"
         " WHERE segmenter <> getvariable('segmenter') ORDER BY segmenter"
     )
     measured = [
-        _where_covered(bench, "segmenter", row["segmenter"], {"segmenter": row["segmenter"]})
+        where_covered(bench, "segmenter", row["segmenter"], {"segmenter": row["segmenter"]})
         for row in others
     ]
     if not any(measured):
@@ -251,7 +170,7 @@ def _segmenters(bench: _Bench) -> None:
         )
 
 
-def _students(bench: _Bench) -> None:
+def _students(bench: Bench) -> None:
     bench.set({})
     found = {"template": 0, "second student": 0}
     for row in bench.session.rows(sqlfiles.report("robust_scorers")):
@@ -260,7 +179,7 @@ def _students(bench: _Bench) -> None:
             "engine": f"{row['engine']}, {row['dtype']}",
             "second student": row["model"],
         }[row["varied"]]
-        if _where_covered(bench, row["varied"], to, {"student": row["scorer_id"]}):
+        if where_covered(bench, row["varied"], to, {"student": row["scorer_id"]}):
             found[row["varied"]] = found.get(row["varied"], 0) + 1
     if not found["template"]:
         bench.unmeasured(
@@ -277,75 +196,8 @@ def _students(bench: _Bench) -> None:
         )
 
 
-def _where_covered(bench: _Bench, varied: str, to: str, settings: Mapping[str, Any]) -> bool:
-    """Measure over the questions whose candidates are scored both ways; false if none is."""
-    scored = "SELECT response_id, question_id FROM pool WHERE scored"
-    bench.set({})
-    bench.session.execute(f"CREATE OR REPLACE TABLE _scored AS {scored}")
-    bench.set(settings)
-    bench.session.execute(
-        "CREATE OR REPLACE TABLE _covered AS SELECT DISTINCT question_id FROM _scored"
-        " WHERE question_id NOT IN (SELECT question_id FROM _scored ANTI JOIN"
-        f" ({scored}) USING (response_id))"
-    )
-    covered = _count(bench.session, "_covered") > 0
-    if covered:
-        _questions(bench, "_covered")
-        bench.rebase()
-        bench.measure(varied, to, settings)
-        _questions(bench, "_all")
-        bench.rebase()
-    return covered
-
-
-def _questions(bench: _Bench, table: str) -> None:
-    bench.session.execute(f"CREATE OR REPLACE TABLE _universe AS SELECT question_id FROM {table}")
-
-
-def _overlap(moved: Sequence[Row]) -> Row:
-    """Counts of all domains, and of each."""
-    domains = {row["domain"]: _shares(row) for row in moved}
-    names = ("base", "chosen", "common")
-    return {**_shares({n: sum(row[n] for row in moved) for n in names}), "domains": domains}
-
-
-def _shares(row: Mapping[str, Any]) -> Row:
-    base, chosen, common = (int(row[name]) for name in ("base", "chosen", "common"))
-    return {
-        "base": base,
-        "chosen": chosen,
-        "common": common,
-        "kept": round(common / base, 4) if base else None,
-        "jaccard": round(common / (base + chosen - common), 4) if base + chosen else None,
-    }
-
-
-def _model(bench: _Bench) -> str:
+def _model(bench: Bench) -> str:
     rows = bench.session.rows(
         "SELECT model FROM scorers WHERE scorer_id = getvariable('student') LIMIT 1"
     )
     return str(rows[0]["model"]) if rows else "MODEL"
-
-
-def _count(session: Session, table: str) -> int:
-    return int(session.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"])
-
-
-def lines(report: Mapping[str, Any]) -> Iterator[Row]:
-    """The rows of the card's table."""
-    for row in report["rows"]:
-        measured = "kept" in row
-        domains = row.get("domains", {})
-        yield {
-            "what varies": row["varied"],
-            "to": row["to"] if measured else "not measured",
-            "questions": row.get("questions"),
-            "chosen": row.get("chosen"),
-            "in common": row.get("common"),
-            "kept": f"{row['kept']:.1%}" if measured and row["kept"] is not None else None,
-            "Jaccard": f"{row['jaccard']:.3f}" if measured and row["jaccard"] is not None else None,
-            "kept by domain": ", ".join(
-                f"{name} {d['kept']:.0%}" for name, d in domains.items() if d["kept"] is not None
-            )
-            or row.get("command"),
-        }

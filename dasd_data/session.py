@@ -26,6 +26,7 @@ import pyarrow as pa
 from dasd_data import allowed, sqlfiles
 from dasd_data.config import SqlConfig
 from dasd_data.errors import (
+    ContractError,
     DamagedFileError,
     DasdError,
     DataError,
@@ -217,7 +218,15 @@ class Session:
                 timer.cancel()
 
     def load(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        """Put rows that came from elsewhere into a temporary table."""
+        """Put rows that came from elsewhere into a temporary table.
+
+        Raises ContractError for a column that is a UNION: Parquet has none.
+        """
+        for column in schema:
+            if "union<" in str(column.type):
+                raise ContractError(
+                    f"column {column.name} is a UNION, which Parquet cannot hold: cast it"
+                )
         table = identifier(name)
         incoming = self.connection.register
         with self.translated():

@@ -55,11 +55,18 @@ class Store(Tables):
     def newest(self, table: str) -> tuple[DeltaTable, State, list[File]]:
         """A table's newest version: handle, state and files, checked against the last snapshot."""
         base = self.snapshot().tables.get(table, State())
+        if base.version < 0 and not self.folder(table).is_dir():
+            raise UsageError(f"{self.path} is older than table {table}: {self.completes}")
         handle = self.delta(table)
         state = log.advance(base, self.folder(table), handle.version())
         found = listed(handle)
         self.check(table, state, found, handle.version())
         return handle, state, found
+
+    @property
+    def completes(self) -> str:
+        """What adds the tables that came after a catalog was made."""
+        return f"`dasd-data init {self.path}` completes it"
 
     @property
     def _head(self) -> Path:

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from dasd_data import files, log, sqlfiles
 from dasd_data.errors import DamagedFileError, DataError
 from dasd_data.log import State
-from dasd_data.schema import SNAPSHOTS, TABLES
+from dasd_data.parameters import identifier, quote
+from dasd_data.schema import SNAPSHOTS, TABLES, Table
 from dasd_data.session import Session
 from dasd_data.snapshots import Snapshot, versions
 from dasd_data.store import Store
@@ -131,7 +132,10 @@ def _table(
     try:
         history = log.replay(folder)
         if not history.entries:
-            raise DamagedFileError(f"{folder} has no log")
+            held = recorded and recorded[-1].tables.get(name, State()).version >= 0
+            raise DamagedFileError(
+                f"{folder} has no log" if held else f"{folder} is not there: {store.completes}"
+            )
     except DamagedFileError as error:
         report.findings.append(Finding(name, str(error)))
         return
@@ -227,9 +231,10 @@ def _rows(
     paths = {name: store.files(name, state) for name, state in snapshot.tables.items()}
     connection = session(paths)
     try:
-        for check in sqlfiles.checks():
+        keys = map(_repeated_keys, (*TABLES.values(), SNAPSHOTS))
+        for sql in (*keys, *(check.sql for check in sqlfiles.checks())):
             report.count("checks of rows")
-            report.findings += _check(connection, check.sql)
+            report.findings += _check(connection, sql)
         for row in connection.rows(sqlfiles.report("pending")):
             if row["n"]:
                 report.notes.append(
@@ -240,6 +245,16 @@ def _rows(
             _build(report, row)
     finally:
         connection.close()
+
+
+def _repeated_keys(table: Table) -> str:
+    """SELECT of the keys that are there twice, as the checks of `catalog/checks/` give them."""
+    key = ", ".join(map(identifier, table.key))
+    return (
+        f"SELECT {quote(table.name)} AS relation, concat_ws(' ', {key}) AS key,"
+        " 'the key is there ' || count(*) || ' times' AS problem"
+        f" FROM {table.name} GROUP BY {key} HAVING count(*) > 1"
+    )
 
 
 def _check(connection: Session, sql: str) -> Iterator[Finding]:

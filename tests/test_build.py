@@ -164,6 +164,7 @@ def test_the_card_tells_composition_length_ratio_and_overlaps(catalog):
     assert f"over that of the pool: {ratio:.3f}" in card
     assert "Overlap with choosing the longest: 66.7%" in card
     assert "path: data/train-*.parquet" in card
+    assert "- dasd-data\n---\n\n# low_t_das\n" in card
 
 
 def test_no_rows_is_an_error_with_the_funnel(catalog):
@@ -336,6 +337,7 @@ def test_an_interruption_while_a_build_is_replaced_keeps_the_old_one(
         ("SELECT response_id, 'x' AS _thinking FROM responses", "leave it out"),
         ("SELECT response_id, 'x' AS _answer FROM responses", "leave it out"),
         ("SELECT response_id, answer::INT AS n FROM responses", "Could not convert"),
+        ("SELECT response_id, [union_value(a := 1)] AS u FROM responses", "column u is a UNION"),
     ],
 )
 def test_a_view_that_fails_says_why(catalog, tmp_path, sql, problem):

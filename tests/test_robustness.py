@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 from dasd_data import robustness
 from dasd_data.build import build
+from dasd_data.errors import DamagedFileError
 from dasd_data.robustness import measure
 
 # Question A: two sentences that differ by .4 against three that differ by .15. Question B: one.
@@ -23,6 +25,12 @@ def catalog(made, response):
         response("narrow", question="A", scores=NARROW),
         response("alone", question="B", domain="code", scores=WIDE),
     )
+
+
+def wavering(i):
+    """Scores of four sentences on either side of the default beta."""
+    ps = [0.81 if (i + j) % 2 else 0.79 for j in range(4)]
+    return {"teacher": [(6, 0.9)] * 4, "student": [(6, p) for p in ps]}
 
 
 def rows(catalog, view="low_t_das", mode="full", **settings):
@@ -111,12 +119,8 @@ def test_noise_is_that_of_scoring_twice(catalog, append):
 def test_noise_moves_the_choice_where_it_is_large(made, response, append):
     """An engine whose noise decides the selection would look exact."""
 
-    def near(i):
-        ps = [0.81 if (i + j) % 2 else 0.79 for j in range(4)]
-        return {"teacher": [(6, 0.9)] * 4, "student": [(6, p) for p in ps]}
-
     pool = [
-        response(f"{q:02}-{i}", question=f"Q{q}", scores=near(i * q))
+        response(f"{q:02}-{i}", question=f"Q{q}", scores=wavering(i * q))
         for q in range(30)
         for i in (0, 1)
     ]
@@ -129,7 +133,7 @@ def test_noise_moves_the_choice_where_it_is_large(made, response, append):
             "n_tokens": [6] * 4,
             "logprob_sum": [6 * math.log(0.79) + shift] * 4
             if shift
-            else [6 * math.log(p) for _, p in near(0)["student"]],
+            else [6 * math.log(p) for _, p in wavering(0)["student"]],
         }
         noisy = made(*pool, name=f"noisy-{shift}.catalog")
         append(noisy, "repeat_scores", [repeat])
@@ -137,6 +141,33 @@ def test_noise_moves_the_choice_where_it_is_large(made, response, append):
         kept.append(next(row["kept"] for (name, _), row in found.items() if name == "noise"))
     assert kept[0] == 1.0
     assert kept[1] < 0.9
+
+
+def test_noise_is_the_same_however_the_rows_were_written(made, response, add, append):
+    """Two sentence cuts of a response come in the order of their files: the card would move."""
+    pool = [
+        response(f"{q:02}-{i}", question=f"Q{q}", scores=wavering(i * q))
+        for q in range(12)
+        for i in (0, 1)
+    ]
+    repeat = {
+        "response_id": "00-0",
+        "scorer_id": "id-of-student",
+        "segmentation_id": "seg-1:[1, 2, 3, 13]",
+        "n_tokens": [6] * 4,
+        "logprob_sum": [6 * math.log(0.79) + 1.0] * 4,
+    }
+    reports = []
+    for name, parts in (("whole", [pool]), ("parts", [[one] for one in pool])):
+        catalog = made(name=f"{name}.catalog")
+        for part in parts:
+            add(catalog, *part)
+            add(catalog, *part, segmenter="lines-1", run_id="other")
+        append(catalog, "repeat_scores", [repeat])
+        report = measure(catalog.refresh(), catalog.find_view("low_t_das"), {}, "full")
+        (row,) = [row for row in report["rows"] if row["varied"] == "noise"]
+        reports.append((row, report["noise"]))
+    assert reports[0] == reports[1]
 
 
 def test_another_student_is_compared_on_the_questions_that_it_scored(
@@ -255,6 +286,51 @@ def test_the_card_changes_neither_rows_nor_id(catalog, tmp_path):
     card = (built["fast"].path / "README.md").read_text()
     assert "| beta | 0.2 | 2 | 2 | 1 | 50.0% | 0.333 | code 100%, math 0% |" in card
     assert "- **beta**: " in card
+
+
+def test_a_build_gets_the_card_that_is_asked_for_later(catalog, append):
+    """What the card says to run would never come to stand in it."""
+    first = build(catalog, "low_t_das", robustness="off")
+    (shard,) = (first.path / "data").iterdir()
+    written = shard.stat().st_mtime_ns
+
+    def card(mode):
+        made = build(catalog.refresh(), "low_t_das", robustness=mode)
+        assert made.build_id == first.build_id
+        assert made.path == first.path
+        assert shard.stat().st_mtime_ns == written
+        manifest = json.loads((made.path / "manifest.json").read_text())
+        assert manifest == made.manifest
+        assert sorted(p.name for p in made.path.iterdir()) == ["README.md", "data", "manifest.json"]
+        return made.unchanged, (made.path / "README.md").read_text()
+
+    assert card("off")[0]
+    unchanged, text = card("full")
+    assert not unchanged
+    assert "## Robustness" in text
+    assert "scored 3 responses twice" not in text
+    assert card("full") == (True, text)
+    columns = "response_id, scorer_id, segmentation_id, n_tokens, logprob_sum, run_id"
+    scored = catalog.sql(f"SELECT {columns} FROM sentence_scores WHERE scorer_id LIKE '%student'")
+    append(catalog, "repeat_scores", scored.to_arrow_table().to_pylist())
+    unchanged, text = card("full")
+    assert not unchanged
+    assert "scored 3 responses twice" in text
+    assert "## Robustness" not in card("off")[1]
+    assert catalog.refresh().sql("FROM builds").to_arrow_table().num_rows == 1
+
+
+def test_damaged_repeats_stop_the_card(catalog, append):
+    """The noise would be that of a failing disk."""
+    repeat = {"response_id": "wide", "scorer_id": "id-of-student", "n_tokens": [6] * 3}
+    repeat |= {"segmentation_id": "seg-1:[1, 2, 22]", "logprob_sum": [-1.0] * 3}
+    append(catalog, "repeat_scores", [repeat])
+    (path,) = catalog.refresh().files["repeat_scores"]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=path.name):
+        build(catalog, "low_t_das")
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,13 @@ import dasd_data
 from builders.run import to_table as table
 from dasd_data import files, log
 from dasd_data.build import build
-from dasd_data.errors import DamagedFileError
+from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.schema import TABLES
 from dasd_data.store import Store
 from dasd_data.verify import verify
 
 SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
+SEGMENT = "seg-1:[6, 13]"
 SPANS = {"byte_end": [6, 13], "section": [0, 1]}  # of "Think." and "Answer."
 
 
@@ -169,22 +170,26 @@ def test_wrong_row_counts_in_a_log_are_named(catalog):
     )
 
 
-def test_a_repeated_key_in_two_files_is_named(catalog):
-    """A response would be trained on twice."""
-    store = catalog.store
-    spec = TABLES["flags"]
-    handle = store.delta("flags")
-    rows = pq.read_table(catalog.files["flags"][0], schema=spec.schema).slice(0, 1)
-    assert store.commit(handle, spec, rows, "test")
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("flags", "a cjk 1"), ("repeat_scores", f"a id-of-student {SEGMENT}")],
+)
+def test_a_repeated_key_in_two_files_is_named(catalog, append, name, key):
+    """A response would be trained on twice, or a noise counted twice."""
+    store, spec = catalog.store, TABLES[name]
+    if name == "repeat_scores":
+        columns = "response_id, scorer_id, segmentation_id, n_tokens, logprob_sum, run_id"
+        scored = catalog.sql(f"SELECT {columns} FROM sentence_scores ORDER BY ALL")
+        append(catalog, name, scored.to_arrow_table().to_pylist())
+    catalog.refresh()
+    rows = pq.read_table(catalog.files[name][0], schema=spec.schema).slice(0, 1)
+    assert store.commit(store.delta(name), spec, rows, "test")
     store.record("test")
-    assert found(catalog) == [
-        ("flags", "the key is there 2 times", "", "a cjk 1"),
-    ]
+    assert found(catalog) == [(name, "the key is there 2 times", "", key)]
 
 
 SENTENCES = {"response_id": "a", "segmenter": "new", "segmentation_id": "new", "run_id": "r"}
 SCORE = {"response_id": "a", "scorer_id": "id-of-teacher", "run_id": "r"}
-SEGMENT = "seg-1:[6, 13]"
 TOKENS = {**SCORE, "token_bytes": [6, 7], "n_tokens": 2, "has_logprobs": False}
 
 
@@ -204,6 +209,9 @@ TOKENS = {**SCORE, "token_bytes": [6, 7], "n_tokens": 2, "has_logprobs": False}
         ("sentence_scores", {"logprob_sum": [-1.0, 0.5]}, "is positive"),
         ("sentence_scores", {"n_tokens": [-1, 2]}, "number of tokens is negative"),
         ("sentence_scores", {"scorer_id": "nobody"}, "its scorer is not there"),
+        ("repeat_scores", {"n_tokens": [1], "logprob_sum": [-1.0]}, "1 scores for 2 sentences"),
+        ("repeat_scores", {"logprob_sum": [-1.0, 0.5]}, "is positive"),
+        ("repeat_scores", {"scorer_id": "nobody"}, "its scorer is not there"),
         ("tokens", {"n_tokens": 3}, "n_tokens is 3, and token_bytes has 2 entries"),
         ("tokens", {"token_ids": [1]}, "token_ids has 1 entries of 2"),
         ("tokens", {"logprobs": [-1.0], "has_logprobs": True}, "logprobs has 1 entries of 2"),
@@ -217,14 +225,11 @@ TOKENS = {**SCORE, "token_bytes": [6, 7], "n_tokens": 2, "has_logprobs": False}
 )  # fmt: skip
 def test_a_row_that_breaks_an_invariant_is_named(catalog, append, name, row, problem):
     """A view would silently pair the wrong values, or give NaN."""
+    sums = {"segmentation_id": SEGMENT, "n_tokens": [1, 1], "logprob_sum": [-1.0, -1.0]}
     whole = {
         "sentences": SENTENCES,
-        "sentence_scores": {
-            **SCORE,
-            "segmentation_id": SEGMENT,
-            "n_tokens": [1, 1],
-            "logprob_sum": [-1.0, -1.0],
-        },
+        "sentence_scores": {**SCORE, **sums},
+        "repeat_scores": {**SCORE, **sums},
         "tokens": TOKENS,
         "responses": {"run_id": "r"},
     }
@@ -326,3 +331,24 @@ def test_a_torn_batch_of_snapshots_is_found(catalog):
     log.path(catalog.store.folder("snapshots"), newest).unlink()
     findings = found(catalog)
     assert any("was recorded, and the log" in problem for _, problem, *_ in findings)
+
+
+def test_a_catalog_older_than_a_table_is_completed_by_init(made, response, append, monkeypatch):
+    """Whoever upgrades would be sent to look for a backup that lacks the table as well."""
+    with monkeypatch.context() as older:
+        older.delitem(TABLES, "repeat_scores")
+        catalog = made(response("a", scores=SCORES, **SPANS))
+    row = {"response_id": "a", "segmentation_id": SEGMENT, "n_tokens": [1, 1]}
+    row |= {"scorer_id": "id-of-student", "logprob_sum": [-1.0, -1.0]}
+    ((name, problem, *_),) = found(catalog)
+    assert (name, problem.split(": ")[1]) == (
+        "repeat_scores",
+        f"`dasd-data init {catalog.path}` completes it",
+    )
+    with pytest.raises(UsageError, match="init .* completes it"):
+        append(catalog, "repeat_scores", [row])
+    dasd_data.create(catalog.path)
+    append(catalog, "repeat_scores", [row])
+    assert found(catalog) == []
+    shutil.rmtree(catalog.store.folder("repeat_scores"))
+    assert any("has no log" in problem for _, problem, *_ in found(catalog))

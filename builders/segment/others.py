@@ -21,14 +21,13 @@ Cut = Callable[[str], tuple[np.ndarray, np.ndarray]]
 
 def lines(text: str) -> tuple[np.ndarray, np.ndarray]:
     """`(byte_end int32[m], kind int8[m])`: a boundary after every newline that text follows."""
-    parts = [part for part in text.splitlines(keepends=True) if part]
-    return _spans([len(part.encode()) for part in _blanks_join(parts)])
+    return _spans([len(part.encode()) for part in _blanks_join(_lines(text))])
 
 
 def punkt(text: str) -> tuple[np.ndarray, np.ndarray]:
     """`(byte_end int32[m], kind int8[m])`: where untrained Punkt ends a sentence, in every line."""
     sizes = []
-    for line in _blanks_join(text.splitlines(keepends=True)):
+    for line in _blanks_join(_lines(text)):
         starts = [0]
         if len(line) <= LONGEST:
             starts = [start for start, _ in _punkt().span_tokenize(line)] or [0]
@@ -39,8 +38,8 @@ def punkt(text: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 SEGMENTERS: dict[str, tuple[str, Cut]] = {
-    "lines": ("lines-1", lines),
-    "punkt": ("punkt-1", punkt),
+    "lines": ("lines-2", lines),
+    "punkt": ("punkt-2", punkt),
 }
 
 
@@ -50,6 +49,13 @@ def other(name: str) -> tuple[str, Callable[[str | None, str], Sentences]]:
         return SEGMENTER, segment
     version, cut = SEGMENTERS[name]
     return version, lambda thinking, answer: segment(thinking, answer, cut)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their newlines; unlike `splitlines`, U+2028, form feeds and the like end none."""
+    parts = [f"{part}\n" for part in text.split("\n")]
+    parts[-1] = parts[-1][:-1]
+    return [part for part in parts if part]
 
 
 def _blanks_join(parts: list[str]) -> list[str]:

@@ -14,6 +14,13 @@ FROM sentence_scores
 ANTI JOIN scorers USING (scorer_id)
 UNION ALL
 SELECT
+    'repeat_scores' AS relation,
+    concat_ws(' ', response_id, scorer_id, segmentation_id) AS key,
+    'its scorer is not there' AS problem
+FROM repeat_scores
+ANTI JOIN scorers USING (scorer_id)
+UNION ALL
+SELECT
     'tokens' AS relation,
     concat_ws(' ', response_id, scorer_id) AS key,
     'its scorer is not there' AS problem

@@ -1,6 +1,6 @@
 /* description = "scores that do not fit their sentences, or are no log-probabilities" */
 SELECT
-    'sentence_scores' AS relation,
+    c.relation,
     concat_ws(' ', c.response_id, c.scorer_id, c.segmentation_id) AS key,
     CASE
         WHEN len(c.n_tokens) IS DISTINCT FROM len(c.logprob_sum)
@@ -16,7 +16,11 @@ SELECT
         WHEN list_max(c.logprob_sum) > 0
             THEN 'a log-probability is positive'
     END AS problem
-FROM sentence_scores AS c
+FROM (
+    SELECT 'sentence_scores' AS relation, * FROM sentence_scores
+    UNION ALL
+    SELECT 'repeat_scores' AS relation, * FROM repeat_scores
+) AS c
 INNER JOIN responses AS r USING (response_id)
 LEFT JOIN sentences AS s
     ON c.response_id = s.response_id AND c.segmentation_id = s.segmentation_id

@@ -1,4 +1,5 @@
--- Sentences that were scored twice: how far p moved, and how often the label changed.
+-- Sentences that were scored twice: how far p moved, and how often the label changed. Squares are
+-- summed as integers of 1e-15: a sum of floats depends on the order of its rows.
 WITH twice AS (
     SELECT
         s.response_id,
@@ -33,10 +34,12 @@ SELECT
     scorer_id,
     count(DISTINCT response_id) AS responses,
     count(*) AS sentences,
-    sqrt(avg((p_again - p_first) ** 2)) AS sd_p,
+    sqrt(sum(round((p_again - p_first) ** 2 * 1e15)::HUGEINT) / count(*) / 1e15) AS sd_p,
     max(abs(p_again - p_first)) AS max_p,
     count(*) FILTER (WHERE label <> label_again) AS flips,
-    sqrt(avg((again::DOUBLE - first) ** 2 / n)) AS sd_logprob
+    sqrt(
+        sum(round((again::DOUBLE - first) ** 2 / n * 1e15)::HUGEINT) / count(*) / 1e15
+    ) AS sd_logprob
 FROM labelled
 GROUP BY scorer_id
 ORDER BY scorer_id

@@ -61,7 +61,7 @@ def build(
 ) -> None:
     """Materialize a view as a training split: Parquet shards, a card and a manifest.
 
-    A build that is there already is left as it is.
+    A build that is there already is left as it is, but for a card of another --robustness.
     """
     import dasd_data
     from dasd_data import build as builds

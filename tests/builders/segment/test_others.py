@@ -29,6 +29,7 @@ def test_lines_end_at_newlines_only():
     assert cut("lines", text) == ["One. Two é.\n\n  \n", "x = 1\r\n", "End"]
     assert cut("lines", "\n \nA\n") == ["\n \nA\n"]
     assert cut("lines", "A\nB", "C\nD") == ["A\n", "B", "C\n", "D"]
+    assert cut("lines", "A\u2028B\x85C\x0cD\rE\nF") == ["A\u2028B\x85C\x0cD\rE\n", "F"]
 
 
 def test_punkt_cuts_lines_into_sentences():
@@ -38,6 +39,7 @@ def test_punkt_cuts_lines_into_sentences():
         "Two is even.\n",
         "So x = 3.5 holds.",
     ]
+    assert cut("punkt", "a\u2028b\x0cc\nd") == ["a\u2028b\x0cc\n", "d"]
     assert cut("punkt", "." * 200_000) == ["." * 200_000]
 
 
