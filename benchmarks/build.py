@@ -4,7 +4,8 @@
 
 `build` chooses all rows of a catalog of 5 KB texts and writes a split, as `dasd-data build` does:
 hashes the files it reads, chooses, puts the texts in order, renders, writes shards, hashes them,
-writes the card. `copy` reads the shards of that build and writes the same rows again: 1,000 rows at
+writes the card (without its robustness part, which measures sentences, unless `--robustness` says
+so). `copy` reads the shards of that build and writes the same rows again: 1,000 rows at
 a time, with the same settings (zstd, page index, page checksums, content-defined chunks), and
 hashes what it wrote. It neither joins nor sorts nor renders.
 
@@ -34,13 +35,14 @@ from dasd_data.build import build
 ROW_BYTES, SENTENCES = 5_000, 10  # of one row
 
 
-def with_build(path: Path, out: Path, threads: int) -> tuple[float, int]:
+def with_build(path: Path, out: Path, threads: int, robustness: str) -> tuple[float, int]:
     """CPU seconds of a build of every response, and its rows."""
     catalog = dasd_data.open(path)
     catalog.config = replace(catalog.config, threads=threads)
     (path / "verified.json").unlink(missing_ok=True)  # all inputs are hashed again
     start = time.process_time()
-    made = build(catalog, "select", {"keep": 1_000, "required_filters": []}, out=out)
+    settings = {"keep": 1_000, "required_filters": []}
+    made = build(catalog, "select", settings, out=out, robustness=robustness)
     return time.process_time() - start, made.rows
 
 
@@ -66,13 +68,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--robustness", choices=("off", "fast", "full"), default="off")
     parser.add_argument("--folder", type=Path, help="folder to keep the catalogs in")
     parser.add_argument("--measure", choices=("build", "copy"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         out = options.folder.with_suffix(".split")
         seconds, rows = (
-            with_build(options.folder, out, options.threads)
+            with_build(options.folder, out, options.threads, options.robustness)
             if options.measure == "build"
             else with_copy(out)
         )
@@ -83,18 +86,17 @@ def main() -> None:
             path = (options.folder or Path(temporary)) / f"{rows}.catalog"
             if not path.exists():
                 generate(path, rows, rows * SENTENCES, sentence_bytes=ROW_BYTES / SENTENCES)
-            measure_both(path, options.threads, options.repeat)
+            measure_both(path, options)
 
 
-def measure_both(path: Path, threads: int, repeat: int) -> None:
+def measure_both(path: Path, options: argparse.Namespace) -> None:
     """Build and copy, taking turns; print the least seconds, the greatest peaks, the ratio."""
     found: dict[str, list[tuple[float, float]]] = {"build": [], "copy": []}
-    for _ in range(repeat):
+    for _ in range(options.repeat):
         shutil.rmtree(path.with_suffix(".split"), ignore_errors=True)
         for name, runs in found.items():
-            seconds, peak, rows = run(
-                __file__, "--measure", name, "--folder", path, "--threads", threads
-            )
+            arguments = ["--measure", name, "--folder", path, "--threads", options.threads]
+            seconds, peak, rows = run(__file__, *arguments, "--robustness", options.robustness)
             runs.append((seconds, peak))
     shutil.rmtree(path.with_suffix(".split"))
     print(f"{rows:,} rows of {ROW_BYTES:,} bytes")

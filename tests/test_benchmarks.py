@@ -14,12 +14,14 @@ SMALLEST = {
     "aggregate.py": (["--tokens", "20000"], r"DuckDB +[\d.]+ Mtok/CPU-s +[\d.]+ x the CPU"),
     "build.py": (["--rows", "200"], r"build / copy \d+\.\d\d"),
     "generate.py": (["made.catalog", "--responses", "80", "--sentences", "800"], r"CPU seconds"),
+    "growth.py": (["--commits", "4"], r"ratio of open to the reference: [\d.]+"),
+    "ingest.py": (["--megabytes", "0.05", "--form", "samples"], r"samples +[\d.]+"),
     "repetition.py": ([], r"MB per CPU second"),
     "score.py": (["--sequences", "2", "--longest", "40"], r"packed is [\d.]+x as fast"),
     "segment.py": (["--megabytes", "0.05"], r"ratio +[\d.]+"),
     "views.py": (["--responses", "80", "--sentences", "800"], r"view / unnest +\d+\.\d\d"),
 }
-HELPERS = {"process.py"}
+HELPERS = {"process.py", "traces.py"}
 
 
 @pytest.mark.slow

@@ -3,8 +3,7 @@
 SELECT
     c.*,
     q.text AS _question,
-    r.thinking AS _thinking,
-    r.answer AS _answer
+    completion(r.thinking, r.answer) AS _completion
 FROM _chosen AS c
 INNER JOIN responses AS r ON c.response_id = r.response_id
 INNER JOIN questions AS q ON r.question_id = q.question_id
