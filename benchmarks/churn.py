@@ -3,14 +3,13 @@
     python benchmarks/churn.py [--rows 32] [--two-model FILE.parquet --tokenizer FOLDER]
 
 The samples of the tiny teacher (`examples/tiny`), scored by the tiny student, go into a catalog,
-and once more under each of the other segmenters: the same tokens, the same sums, the same SQL.
-With `--two-model`, responses that come with the log-probs of two models, too, of which the tuned
-one is taken that differs most. Printed for each
-segmenter: sentences a response, tokens a sentence, labels, and which share of the responses that
-it selects (one of a question's candidates; a third of those of a single question) is selected
-under ours, when candidates are ranked by the count of Teacher sentences, by their share, or by the
-mean difference of probabilities. The last lines give the same of the longest responses and of
-chance.
+and once more under each of the other segmenters (`builders.segment.others`): the same tokens, the
+same sums, the same SQL. With `--two-model`, responses that come with the log-probs of two models,
+too, of which the tuned one is taken that differs most. Printed for each segmenter: sentences a
+response, tokens a sentence, labels, and which share of the responses that it selects (one of a
+question's candidates; a third of those of a single question) is selected under ours, when
+candidates are ranked by the count of Teacher sentences, by their share, or by the mean difference
+of probabilities. The last lines give the same of the longest responses and of chance.
 
 Differences between segmenters are those of a cut, not of its worth: nothing here says which
 selection trains the better student.
@@ -21,90 +20,27 @@ from __future__ import annotations
 import argparse
 import gzip
 import random
-import re
 import tempfile
-from collections.abc import Callable
-from functools import partial
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from nltk.tokenize.punkt import PunktSentenceTokenizer
-
 import dasd_data
 from builders.ingest.stage import ingest
-from builders.run import Run, to_table
-from builders.segment import SEGMENTER
-from builders.segment.derive import score_rows
-from builders.segment.stage import token_tables
+from builders.segment import SEGMENTER, others
+from builders.segment.stage import segment_missing
 from builders.shapes import Context
 from dasd_data.catalog import Catalog
-from dasd_data.keys import digest
 
 TINY = Path(__file__).parents[1] / "examples" / "tiny"
 RANKS = {"count": "teacher_count", "share": "teacher_share", "difference": "mean_difference"}
-_LINE = re.compile(r"\n+")
-_STOP = re.compile(r"[.!?]+\s+|\n+")
-
-Cut = Callable[[str], list[int]]  # where the sentences of a text end, in characters
-
-
-def by_punkt(text: str) -> list[int]:
-    """Untrained nltk Punkt; blanks go to the sentence before them."""
-    starts = [start for start, _ in PunktSentenceTokenizer().span_tokenize(text)]
-    return [*starts[1:], len(text)]
-
-
-def by_pattern(pattern: re.Pattern[str], text: str) -> list[int]:
-    """Behind every match of a pattern."""
-    ends = [match.end() for match in pattern.finditer(text)]
-    return ends if ends and ends[-1] == len(text) else [*ends, len(text)]
-
-
-OTHERS: dict[str, Cut] = {
-    "punkt": by_punkt,
-    "stops": partial(by_pattern, _STOP),  # every ".", "!" or "?" before a blank, and every line
-    "lines": partial(by_pattern, _LINE),
-}
-
-
-def sentence_row(name: str, cut: Cut, row: dict[str, Any], run_id: str) -> dict[str, Any]:
-    """A row of `sentences`."""
-    sizes: list[int] = []
-    section: list[int] = []
-    for index, text in enumerate((row["thinking"] or "", row["answer"])):
-        pieces = [text[a:b] for a, b in pairwise([0, *cut(text)])] if text else []
-        sizes += [len(piece.encode()) for piece in pieces]
-        section += [index] * len(pieces)
-    ends = list(accumulate(sizes))
-    return {
-        "response_id": row["response_id"],
-        "segmenter": name,
-        "segmentation_id": digest("churn", name, ends, section),
-        "byte_end": ends,
-        "kind": [0] * len(ends),
-        "section": section,
-        "run_id": run_id,
-    }
+OTHERS = {name: version for name, (version, _) in others.SEGMENTERS.items()}
 
 
 def cut_again(catalog: Catalog) -> None:
     """Add the sentences of the other segmenters, and their sums."""
-    texts = catalog.sql("SELECT response_id, thinking, answer FROM responses").to_arrow_table()
-    tokens = catalog.sql(
-        "SELECT response_id, scorer_id, sections, token_ids, token_bytes, logprobs FROM tokens"
-        " WHERE has_logprobs"
-    ).to_arrow_table()
-    for name, cut in OTHERS.items():
-        with Run(catalog.store, "segment", {"benchmark": "churn"}) as run:
-            rows = [sentence_row(name, cut, row, run.run_id) for row in texts.to_pylist()]
-            sentences = to_table("sentences", rows)
-            both = texts.append_column("byte_end", sentences["byte_end"])
-            both = both.append_column("segmentation_id", sentences["segmentation_id"])
-            scored = score_rows(both, tokens, token_tables(catalog), run.run_id)
-            assert not scored.failed, scored.failed
-            run.append({"sentences": sentences, "sentence_scores": scored.rows})
-    catalog.refresh()
+    for name in OTHERS:
+        counts = segment_missing(catalog, name=name)
+        assert counts["sentences"] and not counts["unaligned"], counts
 
 
 def selected(catalog: Catalog, rank_by: str, **settings: Any) -> set[str]:
@@ -124,7 +60,7 @@ def report(title: str, catalog: Catalog, **settings: Any) -> None:
     heads = ("sentences", "tokens", "teacher", "student", "shared", *RANKS)
     print(f"{'segmenter':10}" + "".join(f"{head:>12}" for head in heads))
     labels = ", ".join(f"avg((label = '{name}')::INT)" for name in ("teacher", "student", "shared"))
-    for name in (SEGMENTER, *OTHERS):
+    for name in (SEGMENTER, *OTHERS.values()):
         (found,) = catalog.sql(
             f"SELECT count(*) / count(DISTINCT response_id), avg(n_teacher), {labels}"
             " FROM sentence_pairs INNER JOIN pool USING (response_id) WHERE label IS NOT NULL",

@@ -22,8 +22,6 @@ import itertools
 import json
 import resource
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from process import peak_mb, run
 from traces import FORMS, MadeUp, Real, write
 
 WARM_BYTES = 300_000
@@ -104,50 +103,39 @@ def plain_copy(folder: Path, out: Path) -> None:
                     writer.write_table(pa.table(batch, schema=SCHEMA))
 
 
-def measure(what: str, folder: Path, size: str, tokenizer: str) -> dict[str, float]:
-    """CPU seconds and memory of one ingest, or of the reference, in this process."""
+def measure(what: str, folder: Path, size: str, tokenizer: str) -> list[float]:
+    """CPU seconds of an ingest and of a second one, growth and peak of memory in MB.
+
+    Of the reference its CPU seconds only.
+    """
     if what == "reference":
         plain_copy(folder / "warm", folder / "warm.parquet")
         start = cpu_seconds()
         plain_copy(folder / size, folder / "plain.parquet")
-        return {"cpu": cpu_seconds() - start}
+        return [cpu_seconds() - start]
     import dasd_data
     from builders.ingest.stage import ingest
     from builders.segment import segment
     from builders.shapes import Context
 
-    given = Context(file="", tokenizer=tokenizer)
+    given, seconds = Context(file="", tokenizer=tokenizer), []
     segment("Wait... No.", "")  # loads nltk, which only few responses need
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         ingest(dasd_data.create(Path(scratch, "warm")), [str(folder / "warm")], given)
-        base, found = peak(), dict[str, float]()
-        catalog = dasd_data.create(Path(scratch, "catalog"))
-        for name in ("cpu", "again"):
+        base, catalog = peak_mb(), dasd_data.create(Path(scratch, "catalog"))
+        for again in (False, True):
             start = cpu_seconds()
             counts = ingest(catalog, [str(folder / size)], given)
-            found[name] = cpu_seconds() - start
+            seconds.append(cpu_seconds() - start)
             assert counts["refused"] == counts["unaligned"] == 0, counts
-            assert counts["sentence_scores"] == (counts["tokens"] if name == "cpu" else 0), counts
-    return found | {"grew": peak() - base, "peak": peak()}
+            assert counts["sentence_scores"] == (0 if again else counts["tokens"]), counts
+    return [*seconds, peak_mb() - base, peak_mb()]
 
 
 def cpu_seconds() -> float:
     """CPU time of all threads of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-
-def peak() -> int:
-    """The most memory this process held so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-
-
-def run(what: str, folder: Path, size: str, tokenizer: Path) -> dict[str, float]:
-    """`measure` in a process of its own."""
-    command = [sys.executable, __file__, "--measure", what, str(folder), size, str(tokenizer)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def report(form: str, source: MadeUp | Real, options: argparse.Namespace) -> None:
@@ -166,18 +154,16 @@ def report(form: str, source: MadeUp | Real, options: argparse.Namespace) -> Non
             ):
                 shutil.copyfileobj(plain, z)
         tokenizer = source.save(folder)
-        reference = run("reference", folder, "one", tokenizer)["cpu"]
-        small, large, packed = (
-            run("ingest", folder, size, tokenizer) for size in ("one", "four", "gzip")
+        tasks = [("reference", "one"), *(("ingest", size) for size in ("one", "four", "gzip"))]
+        (reference,), small, large, packed = (
+            run(__file__, "--measure", what, folder, size, tokenizer) for what, size in tasks
         )
-    rates = [one / small["cpu"], four / large["cpu"], one / packed["cpu"], four / large["again"]]
-    found = [one, *rates, one / reference]
-    sizes = [small["grew"], large["grew"], large["peak"]]
+    rates = [one / small[0], four / large[0], one / packed[0], four / large[1], one / reference]
     print(
         f"{form:12}"
-        + "".join(f"{value / 1e6:10.1f}" for value in found)
-        + f"{small['cpu'] / reference:10.2f}"
-        + "".join(f"{value / 1e6:10.0f}" for value in sizes)
+        + "".join(f"{value / 1e6:10.1f}" for value in [one, *rates])
+        + f"{small[0] / reference:10.2f}"
+        + "".join(f"{value:10.0f}" for value in (small[2], large[2], large[3]))
     )
 
 
@@ -196,18 +182,7 @@ def main() -> None:
         print(json.dumps(measure(what, Path(folder), size, tokenizer)))
         return
     print("MB of JSONL per CPU second, and growth of memory in MB")
-    heads = (
-        "MB",
-        "ingest",
-        "of 4x",
-        "gzip",
-        "again",
-        "reference",
-        "ratio",
-        "grew",
-        "at 4x",
-        "peak",
-    )
+    heads = ["MB", "ingest", "4x", "gzip", "again", "reference", "ratio", "grew", "4x", "peak"]
     print(f"{'form':12}" + "".join(f"{head:>10}" for head in heads))
     for form in options.form or FORMS:
         source = Real(options.texts, options.tokenizer) if options.texts else MadeUp(options.seed)

@@ -44,6 +44,7 @@ _EXPLAIN = re.compile(
 )
 _BATCH_ROWS = 2_048
 _SPILLED = ("failed to offload", "max_temp_directory_size", os.strerror(errno.EFBIG))
+_DENIED = ("configuration has been locked", "DML statements")
 _STREAMED = re.compile(r"[A-Z][A-Za-z ]* Error: ")  # DuckDB's, raised through Arrow
 
 
@@ -297,7 +298,7 @@ def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
         return LimitError("memory_limit", str(limits.memory_limit))
     if not isinstance(error, duckdb.Error):
         return UsageError(_first(error)) if _STREAMED.match(text) else None
-    if isinstance(error, duckdb.PermissionException) or "configuration has been locked" in text:
+    if isinstance(error, duckdb.PermissionException) or any(sign in text for sign in _DENIED):
         return DeniedError(_first(error))
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
         return _unknown_name(text) or UsageError(text)

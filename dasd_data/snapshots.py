@@ -16,6 +16,7 @@ from typing import Any
 from dasd_data import files
 from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.log import State
+from dasd_data.schema import SNAPSHOTS
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,12 @@ class Snapshot:
 
 
 def parse(row: Mapping[str, Any]) -> Snapshot:
-    """A row of the table `snapshots`."""
+    """A row of the table `snapshots`. Raises UsageError for one of another version."""
+    if missing := [f.name for f in SNAPSHOTS.schema if f.name not in row]:
+        raise UsageError(
+            f"the catalog was made by another version of dasd-data (snapshots lack "
+            f"{', '.join(missing)}): use that version, or make the catalog anew"
+        )
     tables = {name: State(**state) for name, state in json.loads(row["tables"]).items()}
     return Snapshot(
         row["snapshot_id"],

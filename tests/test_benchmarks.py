@@ -11,8 +11,12 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SMALLEST = {
-    "aggregate.py": (["--tokens", "20000"], r"DuckDB +[\d.]+ Mtok/CPU-s +[\d.]+ x the CPU"),
+    "aggregate.py": (
+        ["--tokens", "20000"],
+        r"DuckDB, sentences +[\d.]+ Mtok/CPU-s +[\d.]+ x the CPU",
+    ),
     "build.py": (["--rows", "200"], r"build / copy \d+\.\d\d"),
+    "churn.py": (["--rows", "8"], r"lines-1 +[\d.]+ .*\n(.*\n)*chance"),
     "generate.py": (["made.catalog", "--responses", "80", "--sentences", "800"], r"CPU seconds"),
     "growth.py": (["--commits", "4"], r"ratio of open to the reference: [\d.]+"),
     "ingest.py": (["--megabytes", "0.05", "--form", "samples"], r"samples +[\d.]+"),
