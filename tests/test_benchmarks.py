@@ -16,7 +16,7 @@ SMALLEST = {
         r"DuckDB, sentences +[\d.]+ Mtok/CPU-s +[\d.]+ x the CPU",
     ),
     "build.py": (["--rows", "200"], r"build / copy \d+\.\d\d"),
-    "churn.py": (["--rows", "8"], r"lines-1 +[\d.]+ .*\n(.*\n)*chance"),
+    "churn.py": (["--rows", "8"], r"lines-\d+ +[\d.]+ .*\n(.*\n)*chance"),
     "generate.py": (["made.catalog", "--responses", "80", "--sentences", "800"], r"CPU seconds"),
     "growth.py": (["--commits", "4"], r"ratio of open to the reference: [\d.]+"),
     "ingest.py": (["--megabytes", "0.05", "--form", "samples"], r"samples +[\d.]+"),
