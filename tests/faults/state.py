@@ -20,7 +20,16 @@ from dasd_data.store import Store
 
 # When, by whom and from which snapshot a row came to be differs between two runs.
 # A build's id has the hashes of files in it, and these hold run ids.
-_VOLATILE = {"run_id", "built_at", "snapshot_id", "path", "content_hash", "build_id", "files"}
+_VOLATILE = {
+    "run_id",
+    "built_at",
+    "snapshot_id",
+    "path",
+    "content_hash",
+    "build_id",
+    "files",
+    "robustness",
+}
 OF_RUNS = {"runs", "run_events"}
 
 
