@@ -88,7 +88,7 @@ def test_log_probs_in_the_files_serve_as_the_teachers(chat, tmp_path):
     ("arguments", "message"),
     [
         (["candidates.jsonl", "--student", TINY / "student"], "pass --teacher MODEL"),
-        (["candidates.jsonl", "--student", "nope", "--teacher", "nope"], "no model at 'nope'"),
+        (["candidates.jsonl", "--student", "a/b/c", "--teacher", "nope"], "no model at 'a/b/c'"),
         (["candidates.jsonl", *PAIR, "--set", "rank=1"], "did you mean 'rank_by'"),
         (["gone.jsonl", *PAIR], "gone.jsonl: no such file"),
     ],
