@@ -51,16 +51,17 @@ def read_parquet(file: str, path: Path, on_bytes: OnBytes | None) -> Iterator[Ra
         for group in range(parquet.num_row_groups):
             meta = parquet.metadata.row_group(group)
             line = first
+            last = first + meta.num_rows - 1
             try:
+                if last < first - 1:
+                    raise ValueError(f"it says that it has {meta.num_rows} rows")
                 for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group]):
                     yield from _rows(file, line, batch)
                     line += batch.num_rows
             except (*_DAMAGE, OSError) as error:
-                reason = (
-                    f"row group {group} is damaged from here to row {first + meta.num_rows - 1}"
-                )
+                reason = f"row group {group} is damaged from here to row {max(line, last)}"
                 yield RawRow(file, line, None, f"{reason}: {_said(error)}")
-            first += meta.num_rows
+            first = max(line, last + 1)  # the counts of a damaged file may contradict its rows
             if on_bytes:
                 on_bytes(sum(meta.column(i).total_compressed_size for i in range(meta.num_columns)))
 

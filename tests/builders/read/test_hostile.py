@@ -182,3 +182,24 @@ def test_a_folder_that_only_looks_like_a_saved_data_set(
     (tmp_path / name).write_text(text)
     (tmp_path / "a.jsonl").write_text("{}\n")
     assert expand([tmp_path]) == [tmp_path / "a.jsonl"]
+
+
+def test_row_counts_of_a_damaged_parquet_file_give_no_place_that_is_none(tmp_path: Path) -> None:
+    """A row group that claims a negative number of rows would name row -4 in the quarantine."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": list(range(12))}), path, row_group_size=5)
+    whole = path.read_bytes()
+    five, minus_five = b"\x16\x0a", b"\x16\x09"  # an i64 field of Thrift's compact protocol
+    for at in range(len(whole)):
+        if whole[at : at + 2] != five:
+            continue
+        path.write_bytes(whole[:at] + minus_five + whole[at + 2 :])
+        if pq.read_metadata(path).row_group(0).num_rows == -5:
+            break
+    else:
+        raise AssertionError("no count was changed")
+    rows = list(read(path))
+    assert rows[0].line == 1
+    assert "it says that it has -5 rows" in str(rows[0].error)
+    assert [r.value for r in rows[1:]] == [{"a": i} for i in range(5, 12)]
+    assert [r.line for r in rows[1:]] == list(range(1, 8))
