@@ -24,7 +24,8 @@ def main() -> NoReturn:
     """Run the command line, and exit.
 
     Exit codes: 0, 1 a defect of ours, 2 usage, 3 data, 4 conflict, 5 remote, 6 denied,
-    130 interrupted. `DASD_DEBUG=1` adds the stack trace to an error.
+    130 interrupted. A reader of the output that leaves early, such as `head`, is no failure: 0.
+    `DASD_DEBUG=1` adds the stack trace to an error.
     """
     interrupts.listen()
     for stream in filter(None, (sys.stdout, sys.stderr)):
@@ -34,7 +35,10 @@ def main() -> NoReturn:
 
         if COMPLETE in os.environ:
             _complete()
-        code = int(cli.main(prog_name=NAME, complete_var=COMPLETE, standalone_mode=False) or 0)
+        # Not `cli.main`: it ends a command whose reader has left with exit code 1.
+        with cli.make_context(NAME, sys.argv[1:]) as context:
+            cli.invoke(context)
+        code = 0
         if sys.stdout:
             sys.stdout.flush()
     except SystemExit:

@@ -42,9 +42,13 @@ _COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _EXPLAIN = re.compile(
     rf"^{_COMMENT}EXPLAIN{_COMMENT}(?:ANALYZE\b|\([^)]*\))?", re.IGNORECASE | re.DOTALL
 )
+_FIRST_WORD = re.compile(rf"{_COMMENT}(\w+)", re.DOTALL)
 _BATCH_ROWS = 2_048
+_AS_TEXT = {"INTERVAL", "BIT", "BIGNUM"}
 _SPILLED = ("failed to offload", "max_temp_directory_size", os.strerror(errno.EFBIG))
-_DENIED = ("configuration has been locked", "DML statements")
+_DENIED = ("configuration has been locked",)
+# What DuckDB says of a CTE that writes, within the view that a query is compiled as.
+_WRITING_CTE = ("as CTE bodies inside a VIEW", "data-modifying statement")
 _STREAMED = re.compile(r"[A-Z][A-Za-z ]* Error: ")  # DuckDB's, raised through Arrow
 
 
@@ -146,8 +150,8 @@ class Session:
 
     def compile(self, sql: str, name: str) -> None:
         """Compile one SELECT as the temporary view `name`. Raises DeniedError, UsageError."""
-        if self._statement_type(sql) != duckdb.StatementType.SELECT:
-            raise DeniedError("a view is one SELECT")
+        if (kind := self._statement_type(sql)) != duckdb.StatementType.SELECT:
+            raise DeniedError(f"a view is one SELECT, not {_statement_name(sql, kind)}")
         with self.translated():
             allowed.check(self.connection, sql)
             self.connection.execute(
@@ -167,7 +171,8 @@ class Session:
         kind = self._statement_type(explained)
         if kind != duckdb.StatementType.SELECT:
             raise DeniedError(
-                f"only SELECT, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN may run here, not {kind.name}"
+                "only SELECT, DESCRIBE, SUMMARIZE, SHOW and EXPLAIN may run here, not "
+                + _statement_name(explained, kind)
                 + ("; write PIVOT … ON … IN (…)" if kind == duckdb.StatementType.MULTI else "")
             )
         self._statement_type(sql)
@@ -180,15 +185,15 @@ class Session:
     def stream(self, sql: str, *, repeatable: bool = False) -> pa.RecordBatchReader:
         """The rows of `query` as they come; the session does nothing else meanwhile.
 
-        Intervals are text, as DuckDB writes them: few readers of Arrow know them.
+        Types that few readers of Arrow know are text, as DuckDB writes them.
         """
         found = self.query(sql, repeatable=repeatable)
         kinds = [str(kind) for kind in found.types]
-        if "INTERVAL" in kinds:
+        if _AS_TEXT & set(kinds):
             columns = zip(found.columns, kinds, strict=True)
             found = found.project(
                 ", ".join(
-                    f"#{n}{'::VARCHAR' if kind == 'INTERVAL' else ''} AS {identifier(name)}"
+                    f"#{n}{'::VARCHAR' if kind in _AS_TEXT else ''} AS {identifier(name)}"
                     for n, (name, kind) in enumerate(columns, 1)
                 )
             )
@@ -298,6 +303,8 @@ def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
         return LimitError("memory_limit", str(limits.memory_limit))
     if not isinstance(error, duckdb.Error):
         return UsageError(_first(error)) if _STREAMED.match(text) else None
+    if any(sign in text for sign in _WRITING_CTE):
+        return DeniedError("a CTE may not write: INSERT, UPDATE, DELETE and COPY may not run here")
     if isinstance(error, duckdb.PermissionException) or any(sign in text for sign in _DENIED):
         return DeniedError(_first(error))
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
@@ -322,6 +329,13 @@ def _unknown_name(message: str) -> UnknownNameError | None:
 def _first(error: Exception) -> str:
     first = str(error).split("\n", 1)[0]
     return first.removeprefix("Invalid Input Error: ")  # what `error()` says in a view is ours
+
+
+def _statement_name(sql: str, kind: duckdb.StatementType) -> str:
+    """The word that a statement opens with; DuckDB has one name for several: USE is a SET to it."""
+    first = _FIRST_WORD.match(sql)
+    word = first[1].upper() if first else kind.name
+    return kind.name if word == "WITH" else word
 
 
 def _bare(sql: str) -> str:

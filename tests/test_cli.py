@@ -113,6 +113,31 @@ def test_csv_is_csv(catalog):
     assert done.stdout.splitlines() == ['"response_id","l","t"', '"a","[1,2]","a,b"']
 
 
+def test_every_type_has_a_form_in_csv_json_and_a_table(catalog):
+    """A column of a rarer type would end as a defect of ours."""
+    types = {
+        "union_value(a := 1)": ('"1"', 1),
+        "union_value(a := 'x')": ('"""x"""', "x"),
+        "{'u': union_value(a := 1)}": ('"{""u"":1}"', {"u": 1}),
+        "map {'k': [1, NULL]}": ('"{""k"":[1,null]}"', {"k": [1, None]}),
+        "INTERVAL 1 DAY": ('"1 day"', "1 day"),
+        "'101'::BIT": ('"101"', "101"),
+        "'12'::BIGNUM": ('"12"', "12"),
+        "1.50::DECIMAL(9, 2)": ("1.50", 1.5),
+    }
+    query = "SELECT " + ", ".join(types)
+    csv = run("sql", f"SELECT * FROM ({query}) AS t({', '.join('abcdefgh')})", "--csv").stdout
+    header = ",".join(f'"{name}"' for name in "abcdefgh")
+    assert csv.splitlines() == [header, ",".join(form for form, _ in types.values())]
+    (row,) = json.loads(run("sql", query, "--json").stdout)
+    assert list(row.values()) == [value for _, value in types.values()]
+    assert run("sql", query).returncode == 0
+    none = run("sql", "SELECT union_value(a := 1) AS u WHERE false", "--csv")
+    assert (none.returncode, none.stdout) == (0, '"u"\n')
+    endless = run("sql", "SELECT 'infinity'::DATE AS d", "--json")
+    assert (endless.returncode, "cast it to VARCHAR" in endless.stderr) == (2, True)
+
+
 def test_model_output_cannot_steer_the_terminal(catalog):
     """A response with escape codes or markup would repaint the screen, or vanish."""
     done = run("sql", "SELECT text FROM questions")
@@ -212,6 +237,7 @@ def test_settings_of_a_view_reach_the_query(catalog):
         (["sql", "SELECT * FROM response"], 2, "did you mean 'responses'"),
         (["sql", "DROP TABLE responses"], 6, "only SELECT"),
         (["sql", "SELECT 1; SELECT 2"], 6, "one statement"),
+        (["sql", "SELECT 1", "--csv", "--json"], 2, "choose one"),
         (["sql", "SELECT * FROM read_text('/etc/hostname')"], 6, "read_text() may not be used"),
         (["sql", "COPY responses TO 'stolen.csv'"], 6, "only SELECT"),
         (["show", "respnses"], 2, "did you mean 'responses'"),
@@ -391,12 +417,21 @@ def test_a_forked_process_is_told_to_be_spawned(catalog):
 
 
 def test_a_reader_that_leaves_and_a_full_disk_end_in_order(catalog, command):
-    """`| head` would print a stack trace; a result cut short would pass for whole."""
-    read, write = os.pipe()
-    os.close(read)
-    gone = command("views", capture_output=False, stdout=write, stderr=subprocess.PIPE)
-    os.close(write)
-    assert (gone.returncode, gone.stderr) == (0, "")
+    """`| head` would end a pipeline as failed; a result cut short would pass for whole."""
+    for arguments in (
+        ["views"],
+        ["status", "--json"],
+        ["show", "ranked"],  # its SQL is not a table
+        ["sql", "FROM range(100000)", "--csv"],
+        ["sql", "FROM range(100000)", "--json"],
+        ["build", "--view", "low_t_das", "--explain"],
+        ["--help"],
+    ):
+        read, write = os.pipe()
+        os.close(read)
+        gone = command(*arguments, capture_output=False, stdout=write, stderr=subprocess.PIPE)
+        os.close(write)
+        assert (gone.returncode, "rror" in gone.stderr) == (0, False), arguments
     with Path("/dev/full").open("w") as full:
         done = command("views", capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, "No space left" in done.stderr) == (3, True)

@@ -169,6 +169,32 @@ def test_escapes_are_refused_and_nothing_is_written(catalog, places, tmp_path, s
     assert catalog.sql(query).fetchall() == [(1, 0.1)]
 
 
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("USE system", "not USE"),
+        ("/* x */ -- y\n RESET threads", "not RESET"),
+        ("INSTALL json", "not INSTALL"),
+        ("IMPORT DATABASE 'x'", "not IMPORT"),
+        ("CHECKPOINT", "not CHECKPOINT"),
+        ("ANALYZE", "not ANALYZE"),
+        ("begin", "not BEGIN"),
+        ("TRUNCATE responses", "not TRUNCATE"),
+        ("DEALLOCATE q", "not DEALLOCATE"),
+        ("COMMENT ON VIEW responses IS 'x'", "not COMMENT"),
+        ("EXPLAIN ANALYZE DELETE FROM responses", "not DELETE"),
+        ("WITH x AS (SELECT 1) DELETE FROM responses", "not DELETE"),
+        ("PIVOT responses ON model", "write PIVOT"),
+        *((f"WITH x AS ({DML[name]}) FROM x", "a CTE may not write") for name in ("insert", "copy")),
+        ("SELECT 1; SELECT 2", "there are 2"),
+    ],
+)
+def test_a_refusal_names_what_was_written(catalog, sql, named):
+    """One would look for a SET that one did not write, or in a VIEW that one did not make."""
+    with pytest.raises(DeniedError, match=named):
+        catalog.sql(sql)
+
+
 @pytest.mark.slow
 def test_the_child_refuses_the_same(catalog, places, tmp_path):
     """The process would be a wall with a door in it."""

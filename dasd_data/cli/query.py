@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +24,7 @@ from dasd_data.cli.common import (
     trusted_option,
     visible_json,
 )
-from dasd_data.errors import DasdError
+from dasd_data.errors import DasdError, UsageError
 
 if TYPE_CHECKING:
     from dasd_data.sandbox import Rows
@@ -63,6 +62,8 @@ def sql(
     import dasd_data
     from dasd_data import rows, sqlfiles
 
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of the same rows: choose one")
     text = sys.stdin.read() if query == "-" else query
     found = dasd_data.open(catalog, at=at)
     if verify:
@@ -90,9 +91,13 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _dictionaries(names: list[str], batch: Any) -> list[dict[str, Any]]:
-    return cast(
-        list[dict[str, Any]], batch.rename_columns(names).to_pylist(maps_as_pydicts="lossy")
-    )
+    try:
+        rows = batch.rename_columns(names).to_pylist(maps_as_pydicts="lossy")
+    except OverflowError:
+        raise UsageError(
+            "a date or time is infinite, or of a year that cannot be shown: cast it to VARCHAR"
+        ) from None
+    return cast(list[dict[str, Any]], rows)
 
 
 def _print_table(names: list[str], result: Rows) -> None:
@@ -125,29 +130,27 @@ def _print_csv(names: list[str], result: Rows) -> None:
     import pyarrow.csv
 
     visible = printable if sys.stdout.isatty() else str
-    writer = None
-    for batch in chain([result.schema.empty_table()], result.batches):
-        table = _flat(pa.table(batch.columns, [visible(name) for name in names]), visible)
-        writer = writer or pyarrow.csv.CSVWriter(sys.stdout.buffer, table.schema)
-        writer.write(table)
-    if writer:
-        writer.close()
+    schema = pa.schema(
+        pa.field(visible(name), pa.string() if pa.types.is_nested(field.type) else field.type)
+        for name, field in zip(names, result.schema, strict=True)
+    )
+    with pyarrow.csv.CSVWriter(sys.stdout.buffer, schema) as writer:
+        for batch in result.batches:
+            writer.write(pa.table([_flat(column, visible) for column in batch.columns], schema))
 
 
-def _flat(table: Any, visible: Callable[[str], str]) -> Any:
-    """Lists and structs as JSON text: CSV has neither."""
+def _flat(column: Any, visible: Callable[[str], str]) -> Any:
+    """Lists, structs, maps and unions as JSON text: CSV has none of them."""
     import pyarrow as pa
 
-    for i, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type):
-            values = table[i].to_pylist(maps_as_pydicts="lossy")
-            texts = [None if v is None else visible(json_text(v)) for v in values]
-        elif pa.types.is_string(field.type) and visible is printable:
-            texts = [None if v is None else printable(v) for v in table[i].to_pylist()]
-        else:
-            continue
-        table = table.set_column(i, field.name, pa.array(texts, pa.string()))
-    return table
+    if pa.types.is_nested(column.type):
+        values = column.to_pylist(maps_as_pydicts="lossy")
+        texts = [None if v is None else visible(json_text(v)) for v in values]
+    elif pa.types.is_string(column.type) and visible is printable:
+        texts = [None if v is None else printable(v) for v in column.to_pylist()]
+    else:
+        return column
+    return pa.array(texts, pa.string())
 
 
 @click.command()
