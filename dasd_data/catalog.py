@@ -171,7 +171,7 @@ class Catalog:
         return sqlfiles.find_view(name, self.path)
 
     def views(self) -> dict[str, SqlFile]:
-        """The views that define splits: shipped ones and the catalog's own."""
+        """The views that define splits: shipped ones and the catalog's own, if they can be used."""
         return sqlfiles.split_views(self.path)
 
     def describe(self, name: str) -> list[tuple[str, str, str]]:
@@ -179,13 +179,17 @@ class Catalog:
         if name in TABLES or name == SNAPSHOTS.name:
             spec = SNAPSHOTS if name == SNAPSHOTS.name else TABLES[name]
             return [(c.name, str(c.type), c.comment) for c in spec.columns]
-        base = {view.name for view in sqlfiles.base_views()}
+        base = {view.name: view for view in sqlfiles.base_views()}
         if name not in base:
             raise UnknownNameError(
                 "table or view", name, {*TABLES, SNAPSHOTS.name, *base, *self.views()}
             )
         rows = self._session_with({}).rows(f"DESCRIBE {parameters.identifier(name)}")
-        return [(row["column_name"], row["column_type"], "") for row in rows]
+        about = sqlfiles.comments(base[name])
+        return [
+            (row["column_name"], row["column_type"], about.get(row["column_name"], ""))
+            for row in rows
+        ]
 
     def filter_versions(self) -> dict[str, str]:
         """The current version of every filter: that of the newest run that asked for it."""

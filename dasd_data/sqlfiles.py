@@ -12,12 +12,16 @@ A file opens with a block comment of TOML, then holds one SELECT:
 
     [defaults]                       # values for parameters declared elsewhere
     temperature = 0.6
+
+    [columns]                        # base views only: what the columns it adds mean
+    p = "..."
     */
     SELECT ...
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import tomllib
@@ -26,11 +30,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dasd_data.errors import ConfigError, UnknownNameError
+from dasd_data.errors import ConfigError, DasdError, UnknownNameError
 from dasd_data.parameters import Parameter
 
 _FRONT = re.compile(r"\s*/\*(.*?)\*/", re.DOTALL)
-_KEYS = {"description": str, "parameters": dict, "defaults": dict, "key": list, "config": str}
+_KEYS = {
+    "description": str,
+    "parameters": dict,
+    "defaults": dict,
+    "columns": dict,
+    "key": list,
+    "config": str,
+}
 _NAMED = {str: "text", dict: "table", list: "list"}
 _LARGEST = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
@@ -50,6 +61,7 @@ class SqlFile:
     defaults: dict[str, Any] = field(default_factory=dict)
     key: tuple[str, ...] = ("response_id",)
     config: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
 
     @property
     def shipped(self) -> bool:
@@ -84,12 +96,19 @@ def checks() -> tuple[SqlFile, ...]:
 
 
 def split_views(catalog: Path | None) -> dict[str, SqlFile]:
-    """Views that define a split: the shipped ones, then the catalog's own, which shadow them."""
-    return {name: load(path, name) for name, path in view_paths(catalog).items()}
+    """Views that define a split: the shipped ones, then the catalog's own, which shadow them.
+
+    A file that is no view hides no other: `views` and `doctor` say what is wrong with it.
+    """
+    found = {}
+    for name, path in view_paths(catalog).items():
+        with contextlib.suppress(DasdError):
+            found[name] = load(path, name)
+    return found
 
 
 def view_paths(catalog: Path | None) -> dict[str, Path]:
-    """Files of the views that define a split, by name."""
+    """Files of the views that define a split, by name; any may turn out to be none."""
     folders = [sql_folder() / "views", *([catalog / "views"] if catalog else [])]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.sql"))}
 
@@ -110,7 +129,31 @@ def find_view(name: str, catalog: Path | None) -> SqlFile:
     paths = view_paths(catalog)
     if name not in paths:
         raise UnknownNameError("view", name, paths, "; `dasd-data views` lists them")
-    return load(paths[name], name)
+    return load_named(paths[name], name)
+
+
+def load_named(path: Path, name: str) -> SqlFile:
+    """A view that goes by its name alone. Raises ConfigError where that is one of the catalog's."""
+    from dasd_data.schema import SNAPSHOTS, TABLES  # with pyarrow: completion needs neither
+
+    if name.lower() in {*TABLES, SNAPSHOTS.name, *(view.name for view in base_views())}:
+        raise ConfigError(
+            f"view {str(path)!r}: {name} is a table or view of the catalog: give the file another "
+            "name"
+        )
+    return load(path, name)
+
+
+def comments(view: SqlFile) -> dict[str, str]:
+    """What the columns of a base view mean: its own words, else those of what it reads."""
+    from dasd_data.schema import TABLES
+
+    read = reads(view.sql)
+    found = {c.name: c.comment for name in TABLES if name in read for c in TABLES[name].columns}
+    for base in base_views():
+        if base.name in read:
+            found |= base.columns
+    return found | view.columns
 
 
 def report(name: str) -> str:
@@ -179,6 +222,7 @@ def load(path: Path, name: str) -> SqlFile:
         front.get("defaults", {}),
         tuple(dict.fromkeys(key)),
         check_name(front.get("config", name), f"{path}: config"),
+        front.get("columns", {}),
     )
 
 
@@ -209,3 +253,5 @@ def _read(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None

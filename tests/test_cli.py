@@ -306,6 +306,23 @@ def test_show_prints_columns_with_comments_and_views_with_parameters(catalog):
     assert "min_tokens" in run("show", "responses_scored").stdout
 
 
+def test_a_view_cannot_take_the_name_of_a_table(catalog):
+    """`show responses` would show another thing than `sql` reads."""
+    for name in ("responses", "Ranked", "folder"):
+        (catalog.path / "views" / f"{name}.sql").write_text("SELECT response_id FROM responses")
+    (catalog.path / "views" / "gone.sql").symlink_to("nowhere")
+    assert "sampling temperature" in run("show", "responses").stdout
+    for name in ("responses", "Ranked"):
+        done = run("build", "--view", name)
+        assert (done.returncode, f"{name} is a table or view" in done.stderr) == (2, True)
+    done = run("views", "--json")
+    about = {row["name"]: row["about"] for row in json.loads(done.stdout) if row["kind"] == "split"}
+    told = {name for name, text in about.items() if text.startswith("cannot be used")}
+    assert (told, "folder" in about) == ({"responses", "Ranked", "gone"}, True)
+    doctor = json.loads(run("doctor", "--json").stdout)["checks"]
+    assert sum(row["check"] == "views" for row in doctor) == 3
+
+
 def test_the_query_may_come_from_standard_input(catalog):
     """A long query could not be piped in."""
     done = run("sql", "-", "--json", input="SELECT count(*) AS n FROM responses")

@@ -68,6 +68,19 @@ def test_names_are_completed(complete, made, response, line, offered):
     assert complete(line) == offered
 
 
+def test_a_file_that_is_no_view_hides_no_other(complete, made, response):
+    """One badly named file would empty completion."""
+    folder = made(response("a", scores=SCORES)).path / "views"
+    (folder / "bad name.sql").write_text("SELECT response_id FROM responses")
+    (folder / "broken.sql").write_text("/* = */ SELECT 1")
+    (folder / "folder.sql").mkdir()
+    (folder / "gone.sql").symlink_to("nowhere")
+    (folder / "mine.sql").write_text("SELECT response_id FROM responses")
+    shipped = ["high_t_das", "high_t_rs", "low_t_das", "low_t_rs", "select"]
+    assert complete("dasd-data build --view ") == [*shipped, "mine"]
+    assert {"mine", "responses", "ranked"} <= set(complete("dasd-data show "))
+
+
 @pytest.mark.parametrize("damage", ["none", "settings", "variable", "log"])
 def test_whatever_is_wrong_completion_is_silent(complete, made, monkeypatch, damage):
     """A stack trace would be printed into the line that is being typed."""

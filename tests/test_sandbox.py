@@ -185,7 +185,10 @@ def test_escapes_are_refused_and_nothing_is_written(catalog, places, tmp_path, s
         ("EXPLAIN ANALYZE DELETE FROM responses", "not DELETE"),
         ("WITH x AS (SELECT 1) DELETE FROM responses", "not DELETE"),
         ("PIVOT responses ON model", "write PIVOT"),
-        *((f"WITH x AS ({DML[name]}) FROM x", "a CTE may not write") for name in ("insert", "copy")),
+        *(
+            (f"WITH x AS ({DML[name]}) FROM x", "a CTE may not write")
+            for name in ("insert", "copy")
+        ),
         ("SELECT 1; SELECT 2", "there are 2"),
     ],
 )

@@ -8,6 +8,7 @@ import math
 import duckdb
 import pytest
 
+from dasd_data import sqlfiles
 from dasd_data.errors import ConfigError, UnknownNameError
 
 SURE, LOW = 0.9, 0.5  # the teacher's p and the student's: a Teacher sentence
@@ -26,6 +27,18 @@ def ids(catalog, view, **settings):
     file = catalog.find_view(view)
     session = catalog.session(file, settings)
     return [row["response_id"] for row in session.rows(file.sql)]
+
+
+def test_every_column_of_a_base_view_says_what_it_means(made, response):
+    """A researcher would guess what `place` or `reached` is."""
+    catalog = made(response("a", scores=scores([SURE], [LOW])))
+    for view in sqlfiles.base_views():
+        about = {name: comment for name, _, comment in catalog.describe(view.name)}
+        assert all(about.values()), (view.name, [n for n, comment in about.items() if not comment])
+        assert view.columns.keys() <= about.keys(), view.name
+    assert {n: c for n, _, c in catalog.describe("sentence_pairs")}[
+        "section"
+    ] == "thinking or answer"
 
 
 def test_p_is_the_geometric_mean_and_null_without_tokens(made, response):

@@ -1,5 +1,9 @@
 /*
 description = "one row per question: its domain and reference answer, from the first source that gives one, by name and row"
+
+[columns]
+domain = "domain of its first source that gives one, by name and row; empty: none does"
+reference_answer = "answer of its first source that gives one"
 */
 SELECT
     q.question_id,

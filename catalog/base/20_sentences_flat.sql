@@ -3,6 +3,16 @@ description = "one row per sentence and scorer: place, tokens, log-prob sum and 
 
 [parameters]
 segmenter = { type = "segmenter", help = "segmenter whose sentences are used" }
+
+[columns]
+sentence_index = "place of the sentence in the response, from 0"
+section = "thinking or answer"
+kind = "prose, math, code or table"
+byte_start = "first byte, in thinking || answer"
+byte_end = "byte after its last, in thinking || answer"
+n_tokens = "its scored tokens"
+logprob_sum = "sum of their log-probs, in nats"
+p = "geometric mean of its token probabilities; empty: no scored token"
 */
 WITH unnested AS (
     SELECT

@@ -10,6 +10,23 @@ assume_raw = { type = "boolean", default = false, help = "in a build, take score
 normalization = { type = "choice", choices = ["token", "byte"], default = "token", help = "average log-probs over each model's own tokens, or over bytes" }
 bytes_per_token = { type = "number", default = 3, minimum = 0.1, help = "with normalization = byte: bytes that count as one token" }
 alpha = { type = "number", default = 0.1, minimum = 0, maximum = 1, help = "with a distilled model: differences within which a sentence is shared" }
+
+[columns]
+sentence_index = "place of the sentence in the response, from 0"
+section = "thinking or answer"
+kind = "prose, math, code or table"
+byte_start = "first byte, in thinking || answer"
+byte_end = "byte after its last, in thinking || answer"
+n_teacher = "its tokens that the teacher scored"
+n_student = "its tokens that the student scored"
+logprob_sum_teacher = "sum of the teacher's log-probs, in nats"
+logprob_sum_student = "sum of the student's log-probs, in nats"
+p_teacher = "its probability under the teacher: geometric mean per token, or as `normalization` says"
+p_student = "its probability under the student"
+p_distilled = "its probability under the distilled model; empty without one"
+difference = "p_teacher - p_student"
+label = "teacher, student, shared or, with a distilled model, boosted; empty: no scored token"
+label_code = "the label as a number: 1 teacher, -1 student, 0 shared, 2 boosted"
 */
 -- Lists that are aligned with the scores are indexed, not unnested: a query that reads none of their
 -- columns does not read them. A filter on temperature is applied before anything is unnested.

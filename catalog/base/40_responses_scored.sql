@@ -3,6 +3,20 @@ description = "one row per response that both models scored: label counts, share
 
 [parameters]
 min_tokens = { type = "integer", default = 4, minimum = 1, help = "sentences shorter than this under either tokenizer are not counted" }
+
+[columns]
+n_sentences = "sentences that are counted: with a label, and min_tokens tokens or more under both"
+teacher_count = "Teacher sentences: p_teacher - p_student > beta"
+student_count = "Student sentences: p_student - p_teacher > beta"
+shared_count = "sentences of neither"
+boosted_count = "sentences where only the distilled model differs; 0 without one"
+teacher_share = "teacher_count / n_sentences"
+mean_difference = "mean of p_teacher - p_student over the sentences"
+n_tokens_teacher = "tokens of the counted sentences under the teacher's tokenizer"
+n_tokens_student = "tokens of the counted sentences under the student's tokenizer"
+teacher_probability = "geometric mean of the teacher's probabilities over those tokens"
+student_probability = "geometric mean of the student's probabilities over those tokens"
+teacher_count_resid = "teacher_count less what n_tokens_teacher predicts within temperature and domain"
 */
 WITH counts AS (
     SELECT

@@ -3,6 +3,12 @@ description = "one row per response: what a split may choose from, with scores w
 
 [parameters]
 required_filters = { type = "names", default = ["length", "structure", "completeness", "repetition", "cjk"], help = "filters that an eligible response must have passed at their current version" }
+
+[columns]
+n_bytes = "length of thinking || answer in UTF-8; 0 before it is segmented"
+eligible = "whether every required filter passed it, at the filter's current version"
+scored = "whether teacher and student scored it, and it has a counted sentence"
+scored_temperature = "its temperature where it is scored"
 */
 WITH passed AS (
     SELECT response_id, count(*) AS n

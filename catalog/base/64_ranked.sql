@@ -8,6 +8,14 @@ tie_seed = { type = "integer", help = "seed of the order among candidates of equ
 scope = { type = "choice", choices = ["within_question", "pool"], default = "within_question", help = "rank candidates of one question, or across questions" }
 keep = { type = "integer", default = 1, minimum = 1, help = "candidates kept per question" }
 min_candidates = { type = "integer", default = 1, minimum = 1, help = "leave out questions with fewer candidates" }
+
+[columns]
+rank_value = "its value of `rank_by`; empty for random"
+random_order = "its place among equals: a hash of seed and response_id"
+n_candidates = "candidates of its question in the pool"
+candidate_rank = "its rank among them, from 1"
+kept = "whether it is among the best `keep` of a question with `min_candidates` or more"
+place = "its place among the kept ones of its domain, from 1, which the budget cuts"
 */
 WITH valued AS (
     SELECT

@@ -1,5 +1,9 @@
 /*
 description = "one row per response: every condition of the selection in the order it is applied, whether it holds, and how many hold before the first that does not"
+
+[columns]
+conditions = "every condition of the selection in the order it is applied, and whether it holds; empty: it was not come to"
+reached = "how many of them hold before the first that does not"
 */
 WITH passed AS (
     SELECT response_id, list(filter) AS filters

@@ -1,5 +1,12 @@
 /*
 description = "how many responses and questions are left after each condition of the selection, in all and by domain and temperature"
+
+[columns]
+step = "place of the condition in the order they are applied; 0 is before all"
+condition = "the condition, in words"
+responses = "responses that are left after it"
+questions = "questions that are left after it"
+parts = "the same by domain and temperature"
 */
 -- One pass: a response counts up to the last of its leading conditions, a question up to its best.
 WITH judged AS MATERIALIZED (

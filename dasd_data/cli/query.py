@@ -183,7 +183,7 @@ def _about(name: str, path: Path) -> dict[str, str]:
     from dasd_data import sqlfiles
 
     try:
-        about = sqlfiles.load(path, name).description
+        about = sqlfiles.load_named(path, name).description
     except DasdError as error:
         about = f"cannot be used: {error}"
     return {"kind": "split", "name": name, "about": about}
@@ -198,13 +198,15 @@ def show(name: str, catalog: str | None, at: str | None, as_json: bool) -> None:
     """Show a table's columns with their comments, or a view's columns, parameters and SQL."""
     import dasd_data
     from dasd_data import sqlfiles
+    from dasd_data.schema import SNAPSHOTS, TABLES
 
     found = dasd_data.open(catalog, at=at)
-    split = name in sqlfiles.view_paths(found.path)
     base = {view.name: view for view in sqlfiles.base_views()}
-    view = found.find_view(name) if split or name.endswith(".sql") else base.get(name)
+    own = name in base or name in TABLES or name == SNAPSHOTS.name
+    split = not own and (name.endswith(".sql") or name in sqlfiles.view_paths(found.path))
+    view = found.find_view(name) if split else base.get(name)
     report: dict[str, Any] = {"name": name}
-    if not split or not view:
+    if not split:
         report["columns"] = [
             {"column": column, "type": kind, "about": comment}
             for column, kind, comment in found.describe(name)

@@ -37,6 +37,7 @@ def check(given: str | Path | None) -> Iterator[Finding]:
         return
     yield from _place(path)
     yield from _leftovers(path)
+    yield from _views(path)
     yield from _content(given, path)
 
 
@@ -88,6 +89,17 @@ def _leftovers(path: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("leftovers", OK, f"{len(found)} temporary files, none of them old")
+
+
+def _views(path: Path) -> Iterator[Finding]:
+    """The view files of the catalog that cannot be used."""
+    from dasd_data import sqlfiles
+
+    for name, file in sqlfiles.view_paths(path).items():
+        try:
+            sqlfiles.load_named(file, name)
+        except DasdError as error:
+            yield Finding("views", WARNING, str(error), "mend the file, or move it away")
 
 
 def _content(given: str | Path | None, path: Path) -> Iterator[Finding]:
