@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dasd_data import sqlfiles
+from dasd_data import parameters, sqlfiles
 from dasd_data.catalog import Catalog
 from dasd_data.scorers import describe
 from dasd_data.session import Session
@@ -58,7 +60,7 @@ def render(catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[
         "## Columns\n\n`messages` is the whole conversation; `prompt` and `completion` are the "
         "same turns apart. All three are lists of {role, content}; the assistant's reasoning "
         "stands between `<think>` and `</think>`.",
-        _reproduce(view, manifest),
+        _reproduce(catalog, view, manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -76,10 +78,24 @@ def _selection(session: Session, manifest: Mapping[str, Any]) -> list[str]:
     funnel = [{name: row[name] for name in columns} for row in manifest["funnel"]]
     parts = ["## Funnel\n\n" + table(funnel), "## Selection\n\n" + _bullets(lines)]
     if manifest["scorers"]:
-        parts.append("## Labels\n\n" + table(session.rows(sqlfiles.report("labels"))))
+        parts.append(_labels(session, manifest["parameters"]))
     if manifest["robustness"]:
         parts.append(_robustness(manifest["robustness"]))
     return parts
+
+
+def _labels(session: Session, values: Mapping[str, Any]) -> str:
+    boosted = (
+        ""
+        if values["distilled"]
+        else " *boosted* is empty: it compares with a distilled model, and none is set "
+        "(`--set distilled=NAME`)."
+    )
+    return (
+        "## Labels\n\nShares of sentences, not of responses, among those of min_tokens "
+        f"({values['min_tokens']}) tokens or more under both models.{boosted}\n\n"
+        + table(session.rows(sqlfiles.report("labels")))
+    )
 
 
 def _robustness(report: Mapping[str, Any]) -> str:
@@ -96,6 +112,10 @@ def _robustness(report: Mapping[str, Any]) -> str:
         f"{row['flips']:,} labels flipped ({row['flips'] / row['sentences']:.2%})"
         for row in report["noise"]
     ]
+    if [row["scorer"] for row in report["noise"]] == ["student"]:
+        noise.append(
+            "The teacher's log-probs were not taken a second time: the noise is the student's alone"
+        )
     return "\n\n".join(
         part
         for part in (
@@ -131,13 +151,30 @@ def _moves(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _reproduce(view: SqlFile, manifest: Mapping[str, Any]) -> str:
+def _reproduce(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any]) -> str:
+    libraries = ", ".join(f"{name} {number}" for name, number in manifest["libraries"].items())
+    system = manifest["system"]
+    told = "" if system is None else f", and `system = {json.dumps(system)}` under [build],"
     return (
-        f"## Reproduction\n\nBuild `{manifest['build_id']}`, dasd-data {manifest['version']} "
-        f"(code {manifest['code']}). `manifest.json` names the snapshot, every input file, the SQL "
-        "and the parameters.\n\n"
+        f"## Reproduction\n\nBuild `{manifest['build_id']}`. On its catalog{told} with dasd-data "
+        f"{manifest['version']} (code {manifest['code']}; {libraries}) this gives the same bytes:"
+        f"\n\n```\n{_command(catalog, view, manifest)}\n```\n\n`manifest.json` names every input "
+        "file by its SHA-256, the SQL and the parameters. The view:\n\n"
         f"```sql\n{view.sql}\n```"
     )
+
+
+def _command(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any]) -> str:
+    """The command that makes the build again: what is not a default is set."""
+    own = view.shipped or view.path.resolve().parent == (catalog.path / "views").resolve()
+    words = ["dasd-data", "build", "--view", view.name if own else view.path.name]
+    words += ["--at", str(manifest["snapshot_id"])]
+    defaults, declared = catalog.parameters(view), catalog.declared(view)
+    for name, value in sorted(manifest["parameters"].items()):
+        unresolved = declared[name].type == "scorer" and not value
+        if value != defaults[name] and not unresolved:
+            words += ["--set", f"{name}={parameters.setting(value)}"]
+    return shlex.join([*words, *(["--trusted"] if manifest.get("trusted") else [])])
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

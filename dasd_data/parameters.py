@@ -141,6 +141,15 @@ def parse_settings(settings: Mapping[str, str]) -> dict[str, Any]:
     return parsed
 
 
+def setting(value: Any) -> str:
+    """What `--set name=` takes for a checked value."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def resolve(parameters: Mapping[str, Parameter], *layers: Mapping[str, Any]) -> dict[str, Any]:
     """Values of all parameters: defaults, then each layer over the one before.
 

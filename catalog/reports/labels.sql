@@ -1,4 +1,5 @@
--- Share of the sentences of the split, and of its pool, under each label.
+-- Share of the sentences of the split, and of its pool, under each label; `boosted` is empty where
+-- no distilled model is set.
 WITH labelled AS (
     SELECT *, response_id IN (SELECT response_id FROM _chosen) AS chosen
     FROM pool
@@ -20,8 +21,8 @@ SELECT
         round(sum(student_count) FILTER (WHERE chosen) / sum(n_sentences) FILTER (WHERE chosen), 4),
         round(sum(student_count) / sum(n_sentences), 4)
     ]) AS student,
-    unnest([
+    unnest(CASE WHEN getvariable('distilled') IS NULL THEN [NULL, NULL] ELSE [
         round(sum(boosted_count) FILTER (WHERE chosen) / sum(n_sentences) FILTER (WHERE chosen), 4),
         round(sum(boosted_count) / sum(n_sentences), 4)
-    ]) AS boosted
+    ] END) AS boosted
 FROM labelled
