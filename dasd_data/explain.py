@@ -106,7 +106,7 @@ def inline(sql: str, literal: Literal) -> str:
     for token in _TOKEN.finditer(sql):
         if token.start() < skip_to:
             continue
-        name = (token["word"] or "").lower()
+        name = _word(token).lower()
         call = _call(sql, token.end()) if name == "getvariable" or name in macros() else None
         if call is None or sql.endswith(".", 0, token.start()):
             out.append(token[0])
@@ -144,12 +144,18 @@ def _needed(sql: str, sources: Mapping[str, str]) -> Iterator[str]:
 
 
 def _names(sql: str) -> Iterator[str]:
-    """Words of a query that may name a relation: no call, no text, no part of a qualified name."""
+    """What may name a relation in a query: no call, no part of a qualified name."""
     for token in _TOKEN.finditer(sql):
-        word = token["word"] or (token[0][1:-1] if token[0][0] == '"' else "")
+        text = token[0][1:-1] if token[0][0] == "'" else ""  # FROM 'selection' names one, too
+        word = text or _word(token)
         qualified = sql.endswith(".", 0, token.start())
         if word and not qualified and not _OPENING.match(sql, token.end()):
             yield word.lower()
+
+
+def _word(token: re.Match[str]) -> str:
+    """The name that a token is, quoted or not; empty for any other token."""
+    return token["word"] or (token[0][1:-1] if token[0][0] == '"' else "")
 
 
 def _call(sql: str, at: int) -> tuple[list[str], int] | None:

@@ -71,6 +71,9 @@ def test_the_written_out_sql_gives_the_rows_of_the_build(catalog, settings):
         " FROM sentences_flat AS s GROUP BY ALL ORDER BY ALL",
         "FROM verdicts, runs",
         'SELECT response_id FROM "Selection" AS "s" ORDER BY "response_id"',
+        "SELECT response_id FROM 'selection' ORDER BY 1",
+        "SELECT s.response_id FROM 'Selection' AS s JOIN 'responses' USING (response_id) ORDER BY 1",
+        'SELECT "label"(0.9, 0.5, "getvariable"(\'beta\')) AS l, "P" (-1.0, 2) AS p FROM "selection"',
         "SELECT 'x' AS response_id",
     ],
 )
