@@ -103,15 +103,18 @@ def _print_estimate(found: Any, as_json: bool) -> None:
         "tokens_per_second": found.tokens_per_second,
         "hours": found.hours,
         "refused": dict(found.refused),
+        "unfiltered": found.unfiltered,
     }
     if as_json:
         print_json(report)
         return
-    note(f"{found.sequences:,} responses, {found.tokens:,} tokens, {found.scored:,} to be scored")
+    most = "at most " if found.unfiltered else ""
+    tokens = f"{found.tokens:,} tokens, {found.scored:,} to be scored"
+    note(f"{most}{found.sequences:,} responses, {tokens}")
+    if found.unfiltered:
+        note(f"{found.unfiltered:,} are not filtered yet: `score` does so first, and drops some")
     if found.hours is not None:
-        note(
-            f"about {duration(found.hours * 3600)} at {found.tokens_per_second:,.0f} tokens/s, "
-            "measured on this machine"
-        )
+        rate = f"{found.tokens_per_second:,.0f} tokens/s, measured on this machine"
+        note(f"{most or 'about '}{duration(found.hours * 3600)} at {rate}")
     for name, number in found.refused.items():
         note(f"{number:,} would stay unscored: {name}")

@@ -17,13 +17,15 @@ class Estimate:
     """What scoring would take.
 
     `tokens` are those of a forward pass (prompt and response), `scored` those that get a value;
-    `refused` counts the requests that would come back without one, by reason.
+    `refused` counts the requests that would come back without one, by reason; `unfiltered` those
+    that the filters, which have not seen them yet, may still take out.
     """
 
     sequences: int = 0
     tokens: int = 0
     scored: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    unfiltered: int = 0
     tokens_per_second: float | None = None
 
     @property

@@ -182,6 +182,11 @@ def dry_run(catalog: Catalog, what: ScoreRun) -> Estimate:
     pending = _Pending()
     found = estimate(what.engine, _requests(session, what, pending, total, refused))
     found.refused.update(row["reason"].partition(":")[0] for row in pending.failed)
+    if what.only_eligible:
+        (unfiltered,) = session.rows(
+            "SELECT count(*) AS n FROM _wanted ANTI JOIN flags USING (response_id)"
+        )
+        found.unfiltered = unfiltered["n"]
     session.close()
     return found
 

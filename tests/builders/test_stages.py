@@ -8,9 +8,11 @@ import pytest
 import dasd_data
 from builders.filters.stage import configured, filter_missing
 from builders.ingest.stage import ingest
+from builders.run import to_table
 from builders.score.stage import dry_run, score
 from builders.segment.stage import segment_missing
 from dasd_data.errors import DamagedFileError, UnknownNameError, UsageError
+from dasd_data.writer import Writer
 
 
 @pytest.fixture
@@ -123,6 +125,24 @@ def test_a_dry_run_counts_tokens_and_writes_nothing(catalog, fake_run):
     assert found.scored == sum(len(r.encode()) for r, _ in texts)
     assert found.tokens == found.scored + sum(len(q.encode()) + 1 for _, q in texts)
     assert catalog.refresh().snapshot.snapshot_id == before
+
+
+def test_a_dry_run_before_the_filters_says_at_most(catalog, fake_run, capsys):
+    """Hours would be paid for responses that the filters drop first."""
+    from builders.commands.score import _print_estimate
+
+    found = dry_run(catalog, fake_run())
+    assert (found.unfiltered, found.sequences) == (found.sequences, 6)
+    _print_estimate(found, False)
+    assert "at most 6 responses" in capsys.readouterr().err
+    ids = values(catalog, "SELECT response_id FROM responses")
+    flags = [{"response_id": i, "filter": "cjk", "version": "1", "passed": False} for (i,) in ids]
+    Writer(catalog.store, "test").append({"flags": to_table("flags", flags[1:])})
+    assert dry_run(catalog.refresh(), fake_run()).unfiltered == 1
+    everything = dry_run(catalog, fake_run(only_eligible=False))
+    assert (everything.unfiltered, everything.sequences) == (0, 6)
+    _print_estimate(everything, False)
+    assert "at most" not in capsys.readouterr().err
 
 
 def test_an_interrupted_score_keeps_what_is_done(catalog, fake_run):
