@@ -38,12 +38,16 @@ CHILDREN = ("tokens", "sentences", "sentence_scores", "announced")  # `announced
 
 @dataclass
 class Garbage:
-    """What was removed, or would be: (kind, number, bytes) by kind; `paths` names files."""
+    """What was removed, or would be: (kind, number, bytes) by kind; `paths` names files.
+
+    `snapshots` were expired; `left` says in words which there are, and why.
+    """
 
     number: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
     paths: list[Path] = field(default_factory=list)
     snapshots: int = 0
+    left: str = ""
     rows: dict[str, int] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def collect(
         # First the record, then the files: a kill in between leaves files, not holes.
         newest = store.expire(newest, number) if dry_run else store.record("gc", number)
         garbage.snapshots = len(before) - len(store.kept(before, newest))
-    kept_snapshots = store.kept(newest=newest)
+    kept_snapshots, garbage.left = store.kept(newest=newest), newest.range
     young = time.time() - safe_seconds
     found = list(_leftovers(store.path, young))
     for name in (*TABLES, SNAPSHOTS.name):

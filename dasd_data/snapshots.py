@@ -41,6 +41,15 @@ class Snapshot:
         return number >= self.oldest or number in self.kept
 
     @property
+    def range(self) -> str:
+        """Which snapshots can be opened as of this one, in words."""
+        last = self.snapshot_id
+        text = f"{self.oldest} to {last}" if self.oldest < last else f"{last}"
+        if self.kept:
+            text += f", and {', '.join(map(str, self.kept))}, which builds were made from"
+        return text
+
+    @property
     def versions(self) -> dict[str, int]:
         """The version of every table of the catalog."""
         return {name: s.version for name, s in self.tables.items() if name != "snapshots"}

@@ -94,14 +94,12 @@ class Store(Tables):
         else:
             number = at if at > 0 else newest.snapshot_id + at
             if not 1 <= number <= newest.snapshot_id:
-                raise UsageError(
-                    f"there is no snapshot {at}: they run from 1 to {newest.snapshot_id}"
-                )
+                raise UsageError(f"there is no snapshot {at}: there are {newest.range}")
             found = newest if number == newest.snapshot_id else self._find(handle, number)
         if not newest.opens(found.snapshot_id):
             raise UsageError(
                 f"snapshot {found.snapshot_id} was expired by gc on {newest.expired_at:%Y-%m-%d}: "
-                f"they run from {newest.oldest} to {newest.snapshot_id}"
+                f"there are {newest.range}"
             )
         return found
 
@@ -192,7 +190,11 @@ class Store(Tables):
     def _at_time(self, time: datetime) -> Snapshot:
         found = [s for s in self.snapshots() if s.at and s.at <= time]
         if not found:
-            raise UsageError(f"there is no snapshot at or before {time}: `dasd-data snapshots`")
+            first = min((s.at for s in self.kept() if s.at), default=None)
+            raise UsageError(
+                f"there is no snapshot at or before {time:%Y-%m-%d %H:%M:%S %Z}"
+                + (f": the oldest is of {first:%Y-%m-%d %H:%M:%S} UTC" if first else "")
+            )
         return found[-1]
 
     def _rows(self, name: str) -> list[dict[str, Any]]:

@@ -130,12 +130,14 @@ class Tables:
 
         Returns False if another commit came first. Without `removed` the rows are new; with them
         they are the same rows written anew, but for those that go where `drops_rows` says so.
+        Raises ConflictError where `gc` took the file of a process that slept for an hour.
         """
         folder = self.folder(spec.name)
         self.checkpoint(f"{spec.name}: written")
         now = time.time_ns() // 1_000_000
         actions: list[AddAction | RemoveAction] = []
         if added is not None:
+            _make_young(folder / added["path"])
             actions.append(
                 AddAction(added["path"], added["size"], {}, now, not removed, added["stats"])
             )
@@ -158,6 +160,18 @@ class Tables:
         files.flush_folder(entry.parent)
         self.checkpoint(f"{spec.name}: committed")
         return True
+
+
+def _make_young(path: Path) -> None:
+    """Make a written file one that `gc` leaves alone: it looks again after it took one aside."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        raise ConflictError(
+            f"{path} was removed before it was committed: this process was held up for more than "
+            "an hour, and `gc` took its file for that of a dead one; nothing of it is committed: "
+            "run the same command again"
+        ) from None
 
 
 def listed(handle: DeltaTable) -> list[File]:

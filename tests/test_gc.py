@@ -12,8 +12,9 @@ import dasd_data
 from builders.run import to_table as table
 from dasd_data.build import build
 from dasd_data.compact import compact
-from dasd_data.errors import DamagedFileError, UsageError
+from dasd_data.errors import ConflictError, DamagedFileError, UsageError
 from dasd_data.gc import collect
+from dasd_data.schema import TABLES
 from dasd_data.store import Store
 from dasd_data.verify import verify
 from dasd_data.writer import Writer
@@ -98,6 +99,43 @@ def orphaned(path):
         Writer(store, "test").append({"questions": questions([1])})
     (orphan,) = store.folder("questions").glob("*.parquet")
     return Store.open(path), aged(orphan)
+
+
+def test_a_writer_that_slept_for_an_hour_is_told_that_its_file_is_gone(tmp_path):
+    """A laptop closed at the wrong moment would leave a commit without its file."""
+    store = Store.create(tmp_path)
+
+    def sleep(step):
+        if step == "questions: written":
+            for path in store.folder("questions").glob("*.parquet"):
+                aged(path)
+            collect(Store.open(tmp_path))
+
+    store.checkpoint = sleep
+    with pytest.raises(ConflictError, match="run the same command again"):
+        Writer(store, "test").append({"questions": questions([1])})
+    assert verify(Store.open(tmp_path)).findings == []
+    assert count(tmp_path) == 0
+    Writer(Store.open(tmp_path), "test").append({"questions": questions([1])})
+    assert count(tmp_path) == 1
+
+
+def test_a_writer_that_wakes_up_while_gc_looks_keeps_its_file(tmp_path):
+    """The commit and the removal could cross, and the rows be gone."""
+    store, orphan = orphaned(tmp_path)
+    slept = orphan.stat().st_mtime_ns
+    added = {"path": orphan.name, "size": orphan.stat().st_size, "stats": '{"numRecords": 1}'}
+
+    def wake(step):
+        if step == f"gc: remove {orphan.name}":
+            other = Store.open(tmp_path)
+            handle, _, _ = other.newest("questions")
+            assert other.commit_file(handle, TABLES["questions"], added, "test")
+
+    store.checkpoint = wake
+    collect(store)
+    assert orphan.stat().st_mtime_ns > slept
+    assert verify(Store.open(tmp_path), quick=True).findings == []
 
 
 def test_a_file_that_a_second_run_commits_while_gc_looks_stays(tmp_path):
@@ -195,7 +233,7 @@ def test_expired_snapshots_are_refused_and_their_files_go(tmp_path):
     done = collect(store, expire_before=store.snapshot(6), safe_seconds=-60)
     assert (done.snapshots, done.number) == (5, {"replaced": 4})
     assert (dry.snapshots, dry.number) == (done.snapshots, done.number)
-    with pytest.raises(UsageError, match=r"snapshot 3 was expired by gc on 20.*: they run from 6"):
+    with pytest.raises(UsageError, match=r"snapshot 3 was expired by gc on 20.*: there are 6"):
         dasd_data.open(tmp_path, at=3)
     assert count(tmp_path) == count(tmp_path, at=6) == 4
     assert verify(store).findings == []
@@ -217,13 +255,16 @@ def test_the_snapshot_of_a_build_is_kept(made, add, response):
         )
     store = catalog.store
     compact(store)
-    collect(store, expire_before=store.snapshot(), safe_seconds=-60)
+    last = store.snapshot().snapshot_id
+    done = collect(store, expire_before=store.snapshot(), safe_seconds=-60)
+    there = f"{last} to {last + 1}, and {built}, which builds were made from"
+    assert done.left == there
+    with pytest.raises(UsageError, match=f"expired by gc .* there are {there}"):
+        store.snapshot(built + 1)
     again = build(dasd_data.open(catalog.path, at=built), "low_t_rs")
     assert again.unchanged
     assert count(catalog.path, at=built) == 1
     assert verify(store).findings == []
-    with pytest.raises(UsageError, match="expired"):
-        store.snapshot(built + 1)
 
 
 def test_a_build_does_not_bring_back_a_snapshot_that_was_expired_while_it_ran(made, add, response):

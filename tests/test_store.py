@@ -222,7 +222,7 @@ def test_old_snapshots_stay_readable_and_unknown_ones_are_refused(tmp_path):
         writer.append({"questions": questions([n])})
     first = store.snapshot(2)
     assert len(store.files("questions", first.tables["questions"])) == 1
-    with pytest.raises(UsageError, match="no snapshot 9: they run from 1 to 4"):
+    with pytest.raises(UsageError, match="no snapshot 9: there are 1 to 4"):
         store.snapshot(9)
 
 
@@ -457,7 +457,7 @@ def test_snapshots_are_found_by_number_from_the_end_and_by_time(tmp_path):
     with pytest.raises(UsageError, match="no snapshot at or before 1999"):
         store.snapshot(datetime(1999, 1, 1, tzinfo=UTC))
     for unknown in (5, -4):
-        with pytest.raises(UsageError, match=f"no snapshot {unknown}: they run from 1 to 4"):
+        with pytest.raises(UsageError, match=f"no snapshot {unknown}: there are 1 to 4"):
             store.snapshot(unknown)
 
 
