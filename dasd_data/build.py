@@ -101,7 +101,7 @@ def build(
         target = default if out is None else _out(out)
         again = not (dry_run or unlocked)
         there = _unchanged(target, manifest["build_id"]) if again else None
-        if there and stability.holds(there.get("robustness"), catalog, mode):
+        if there and _carded(target, there, catalog, mode):
             _record(catalog, view, there, target)  # a run that died may not have come to it
             return Build(there, target, unchanged=True)
         if not (dry_run or there):
@@ -193,6 +193,13 @@ def _unchanged(target: Path, build_id: str) -> dict[str, Any] | None:
     return manifest
 
 
+def _carded(target: Path, manifest: Mapping[str, Any], catalog: Catalog, mode: str) -> bool:
+    """Whether a build that is there has the card that was written, and would be again."""
+    path = target / "README.md"
+    whole = path.is_file() and flush_and_hash(path) == manifest.get("card")
+    return whole and stability.holds(manifest.get("robustness"), catalog, mode)
+
+
 def _out(out: Path) -> Path:
     """The folder that `--out` names. Raises UsageError for a name that few systems can store."""
     folder = out.absolute() if out.name not in ("", "..") else out.resolve()
@@ -248,8 +255,11 @@ def _describe(
     catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[str, Any], folder: Path
 ) -> None:
     """Write the card and the manifest, by which a build is known: it comes last."""
-    (folder / "README.md").write_text(card.render(catalog, view, session, manifest))
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    as_read = json.loads(json.dumps(manifest, sort_keys=True))  # the same card when it is renewed
+    text = card.render(catalog, view, session, as_read)
+    (folder / "README.md").write_text(text)
+    whole = {**manifest, "card": hashlib.sha256(text.encode()).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(whole, indent=1, sort_keys=True))
 
 
 def _renew_card(

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class DasdError(Exception):
@@ -70,7 +71,11 @@ class ContractError(DataError):
 
 
 class DamagedFileError(DataError):
-    """A file of the catalog is missing or is not what was written."""
+    """A file of the catalog is missing or is not what was written; `file` where it is one."""
+
+    def __init__(self, message: str, file: Path | None = None) -> None:
+        self.file = file
+        super().__init__(message)
 
 
 class ConflictError(DasdError, RuntimeError):

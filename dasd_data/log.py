@@ -120,7 +120,7 @@ def read(folder: Path, version: int) -> Entry:
     try:
         data = place.read_bytes()
     except FileNotFoundError:
-        raise DamagedFileError(f"{place} is missing: restore it from a backup") from None
+        raise DamagedFileError(f"{place} is missing: restore it from a backup", place) from None
     for number, line in enumerate(data.splitlines(), 1):
         try:
             kind, body = _action(line)
@@ -134,7 +134,8 @@ def read(folder: Path, version: int) -> Entry:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedFileError(
                 f"{place}:{number} is damaged ({type(error).__name__}: {error}): "
-                "restore it from a backup"
+                "restore it from a backup",
+                place,
             ) from None
     digest = hashlib.sha256(data).hexdigest()
     return Entry(version, tuple(adds), tuple(removes), removed_rows, dropped, digest)
@@ -163,13 +164,13 @@ def replay(folder: Path) -> History:
     for entry in found:
         for name, _ in entry.removes:
             if name not in living:
-                raise DamagedFileError(
-                    f"{path(folder, entry.version)} removes {name}, which was not there"
-                )
+                place = path(folder, entry.version)
+                raise DamagedFileError(f"{place} removes {name}, which was not there", place)
             lives.append((*living.pop(name), entry.version))
         for file in entry.adds:
             if file.name in living:
-                raise DamagedFileError(f"{path(folder, entry.version)} adds {file.name} twice")
+                place = path(folder, entry.version)
+                raise DamagedFileError(f"{place} adds {file.name} twice", place)
             living[file.name] = (file, entry.version)
     return History(found, (*lives, *((f, start, None) for f, start in living.values())))
 

@@ -7,6 +7,7 @@ no others. Rows, of the newest snapshot or of the one asked for: the queries of 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -22,22 +23,32 @@ from dasd_data.log import State
 from dasd_data.parameters import identifier, quote
 from dasd_data.schema import SNAPSHOTS, TABLES, Table
 from dasd_data.session import Session
-from dasd_data.snapshots import Snapshot, versions
+from dasd_data.snapshots import Snapshot, parse, versions
 from dasd_data.store import Store
 from dasd_data.tables import listed
 
 YOUNG_SECONDS = 3600.0  # a file that is in no log may be one that is just being committed
 SHOWN = 20  # rows that a check of rows names
+RESTORE = "restore it from a backup; without one, make the catalog anew from its inputs"
+MOVE = "move it away: nothing reads it"
+REMOVE = "remove the checkpoint: the entries of the log are all there"
+BUILD = "run the same `dasd-data build` again: it makes it anew"
+ROWS = (
+    "the rows were written so: restore a backup from before, or make the catalog anew from its "
+    "inputs; `--at` opens an older state until then"
+)
+_ADVICE = ": restore it from a backup"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong: in which table, in which file, at which row, and what."""
+    """Something wrong: in which table, in which file, at which row, what, and what to do."""
 
     table: str
     problem: str
     file: str = ""
     row: str = ""
+    do: str = RESTORE
 
 
 @dataclass
@@ -73,16 +84,16 @@ def verify(
     """Check a catalog. `at` is the snapshot whose rows are checked, by default the newest.
 
     `quick` trusts files that did not change since they were last checked, and leaves rows and
-    the footers of files alone. `progress` is told the bytes read. Damage is reported, not raised.
+    the footers of files, and builds, alone. `progress` is told the bytes read. Damage is reported,
+    not raised.
     """
-    report = Report()
+    report, closed = Report(), None
     try:
         recorded = store.snapshots()
         # One read: another process may record a snapshot between two.
         newest = recorded[-1] if recorded else store.snapshot()
     except DataError as error:
-        report.findings.append(Finding(SNAPSHOTS.name, str(error)))
-        recorded, newest = [], None
+        recorded, newest, closed = _salvaged(store), None, str(error)
     if newest:
         _snapshots(report, store, recorded, newest)
     kept = store.kept(recorded) if newest else []
@@ -93,9 +104,23 @@ def verify(
         if not quick:  # what failed is trusted no more
             cache.clear()
             cache.update(known)
+    if closed and not any(f.table == SNAPSHOTS.name and f.file for f in report.findings):
+        report.findings.insert(0, Finding(SNAPSHOTS.name, closed))
     if not quick and report.sound and newest:
         _rows(report, store, at or newest, session)
     return report
+
+
+def _salvaged(store: Store) -> list[Snapshot]:
+    """What can be read of the snapshots where their log cannot: it tells which entry is wrong."""
+    found: dict[int, Snapshot] = {}
+    for path in sorted(store.folder(SNAPSHOTS.name).glob("*.parquet")):
+        with contextlib.suppress(DataError, OSError):
+            if log.is_name(path.name):
+                found |= {
+                    s.snapshot_id: s for s in map(parse, files.read_checked(path).to_pylist())
+                }
+    return [found[number] for number in sorted(found)]
 
 
 def _snapshots(report: Report, store: Store, recorded: list[Snapshot], newest: Snapshot) -> None:
@@ -137,9 +162,13 @@ def _table(
                 f"{folder} has no log" if held else f"{folder} is not there: {store.completes}"
             )
     except DamagedFileError as error:
-        report.findings.append(Finding(name, str(error)))
+        place = str(error.file) if error.file else ""
+        report.findings.append(Finding(name, str(error).removesuffix(_ADVICE), place))
         return
     report.count("log entries", len(history.entries))
+    if gap := _gap(folder, history.newest):
+        report.findings.append(Finding(name, "an entry of the log is missing", str(gap)))
+        return
     report.findings += _log(store, name, history, recorded)
     needed = history.needed([history.newest, *versions(name, kept)])
     for file in needed.values():
@@ -162,7 +191,13 @@ def _table(
             when = "being written" if young else "left by a process that died: `gc` removes it"
             report.notes.append(f"{path} is in no commit ({when})")
         else:
-            report.findings.append(Finding(name, "a foreign file", str(path)))
+            report.findings.append(Finding(name, "a foreign file", str(path), do=MOVE))
+
+
+def _gap(folder: Path, newest: int) -> Path | None:
+    """The entry that is missing where the log goes on after it."""
+    later = (p for p in (folder / "_delta_log").glob("*.json") if p.stem.isdigit())
+    return log.path(folder, newest + 1) if any(int(p.stem) > newest for p in later) else None
 
 
 def _log(
@@ -174,19 +209,22 @@ def _log(
     for entry in history.entries:
         states[entry.version] = states[entry.version - 1].then(entry)
     newest = history.newest
-    seen = {newest}
+    seen, whole = {newest}, -1
     for snapshot in recorded:
         if (then := snapshot.tables.get(name)) is None:
             continue
         seen.add(then.version)
         if states.get(then.version) != then:
+            one = then.version == whole + 1  # else any of several
             yield Finding(
                 name,
                 f"the log up to version {then.version} is not what snapshot "
-                f"{snapshot.snapshot_id} recorded: an entry was changed or lost",
-                str(folder / "_delta_log"),
+                f"{snapshot.snapshot_id} recorded: an entry after version {whole} was changed or "
+                "lost",
+                str(log.path(folder, then.version) if one else folder / "_delta_log"),
             )
             return
+        whole = then.version
     checkpoints = [int(p.name[:20]) for p in (folder / "_delta_log").glob("*.checkpoint.parquet")]
     wanted = {newest, max(min(seen), 0), *(v for v in checkpoints if v <= newest)}
     for version in sorted(wanted):  # delta-rs starts from the last checkpoint at or before each
@@ -200,8 +238,9 @@ def _log(
             yield Finding(
                 name,
                 f"delta-rs lists other files at version {version} than the log's entries give: "
-                "a checkpoint is damaged; the entries are all there, so it can be removed",
+                "a checkpoint is damaged",
                 str(folder / "_delta_log"),
+                do=REMOVE,
             )
 
 
@@ -259,24 +298,29 @@ def _repeated_keys(table: Table) -> str:
 
 def _check(connection: Session, sql: str) -> Iterator[Finding]:
     found = connection.rows(f"SELECT *, count(*) OVER () AS n FROM ({sql}) LIMIT {SHOWN}")
-    yield from (Finding(row["relation"], row["problem"], row=row["key"]) for row in found)
+    for row in found:
+        yield Finding(row["relation"], row["problem"], row=row["key"], do=ROWS)
     if found and (more := found[0]["n"] - len(found)):
-        yield Finding(found[0]["relation"], f"{more:,} more rows with problems like these")
+        yield Finding(found[0]["relation"], f"{more:,} more rows with problems like these", do=ROWS)
 
 
 def _build(report: Report, row: dict[str, Any]) -> None:
-    """A recorded build's shards, if the folder still holds that build."""
-    folder = Path(row["path"])
+    """A recorded build's shards and card, if the folder still holds that build."""
+    folder, name = Path(row["path"]), f"build {row['build_id']}"
+
+    def wrong(problem: str, path: Path) -> None:
+        report.findings.append(Finding("builds", f"{name}{problem}", str(path), do=BUILD))
+
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         same = manifest["build_id"] == row["build_id"]
         names = {shard["sha256"]: shard["path"] for shard in manifest["shards"]}
+        card = manifest["card"]
     except (OSError, ValueError, KeyError, TypeError):
         if folder.exists():
-            problem = f"build {row['build_id']} has no manifest that can be read"
-            report.findings.append(Finding("builds", problem, str(folder / "manifest.json")))
+            wrong(" has no manifest that can be read", folder / "manifest.json")
         else:
-            report.notes.append(f"build {row['build_id']} is gone from {folder}")
+            report.notes.append(f"{name} is gone from {folder}")
         return
     if not same:  # another build took its place
         return
@@ -284,8 +328,9 @@ def _build(report: Report, row: dict[str, Any]) -> None:
     for digest in json.loads(row["shards"]):
         path = folder / names.get(digest, "?")
         if digest not in names or not path.is_file():
-            problem = f"build {row['build_id']}: shard {digest[:12]} is missing"
-            report.findings.append(Finding("builds", problem, str(path)))
+            wrong(f": shard {digest[:12]} is missing", path)
         elif files.flush_and_hash(path) != digest:
-            problem = f"build {row['build_id']}: a shard is damaged"
-            report.findings.append(Finding("builds", problem, str(path)))
+            wrong(": a shard is damaged", path)
+    path = folder / "README.md"
+    if not path.is_file() or files.flush_and_hash(path) != card:
+        wrong(": the card is missing or is not the one that was written", path)

@@ -528,7 +528,7 @@ def test_at_opens_an_older_state_on_every_reading_command(catalog, add, response
     assert json.loads(made.stdout)["snapshot_id"] == 2
     failed = run("status", "--at", "9")
     assert failed.returncode == 2
-    assert "there is no snapshot 9: they run from 1 to 3" in failed.stderr
+    assert "there is no snapshot 9: there are 1 to 3" in failed.stderr
     listed = json.loads(run("snapshots", "--json").stdout)
     assert [row["snapshot"] for row in listed] == [1, 2, 3]
     assert listed[2]["added"]["responses"] == 1
@@ -566,8 +566,8 @@ def test_compact_and_gc_say_what_they_did(catalog, add, response):
     assert "nothing to compact" in run("compact", "responses").stderr
     assert "did you mean 'responses'" in run("compact", "response").stderr
     gone = run("gc", "--dry-run", "--expire-before", "3")
-    assert "2 snapshots would be expired" in gone.stderr
+    assert "2 snapshots would be expired: there would be 3 to 5" in gone.stderr
     assert "nothing was changed" in gone.stderr
     assert run("sql", "FROM responses", "--at", "1").returncode == 0
-    assert "2 snapshots expired" in run("gc", "--expire-before", "3").stderr
+    assert "2 snapshots expired: there are 3 to 6" in run("gc", "--expire-before", "3").stderr
     assert "expired by gc on" in run("sql", "FROM responses", "--at", "1").stderr

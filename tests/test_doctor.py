@@ -60,6 +60,8 @@ def test_a_damaged_catalog_is_a_problem_and_the_rest_is_still_told(checks, made,
     assert code == 3
     assert found["settings" if damage == "settings" else "catalog"][0][0] == "problem"
     assert found["python"][0][0] == "ok"
+    if damage != "settings":  # a backup is the last resort
+        assert "dasd-data verify" in found["catalog"][0][2]
 
 
 def test_leftovers_and_killed_runs_are_named(checks, made, response, append):

@@ -123,6 +123,29 @@ def test_a_lost_log_entry_is_found(catalog):
     assert any("names version 1, and the log ends at 0" in problem for _, problem, *_ in findings)
 
 
+@pytest.mark.parametrize("damage", ["torn", "changed", "last changed", "missing"])
+def test_the_entry_of_the_snapshots_log_that_is_bad_is_named(catalog, damage):
+    """No command would open the catalog, and the user not know which file to restore."""
+    for n in range(3):
+        catalog.store.record(f"{n}")
+    newest = log.replay(catalog.store.folder("snapshots")).newest
+    place = log.path(catalog.store.folder("snapshots"), newest - (damage != "last changed"))
+    data = place.read_bytes()
+    if damage == "missing":
+        place.unlink()
+    else:
+        place.write_bytes(b"{" if damage == "torn" else data.replace(b'"size":', b'"size":1'))
+    report = verify(Store.open(catalog.path))
+    named = {f.file for f in report.findings}
+    if damage != "last changed":  # nothing was recorded after it: its file stands for it
+        assert str(place) in named
+    assert {f.table for f in report.findings} == {"snapshots"}
+    assert all(f.file and "run `dasd-data verify`" not in f.problem for f in report.findings)
+    assert report.notes == []
+    place.write_bytes(data)
+    assert found(catalog) == []
+
+
 def test_a_damaged_checkpoint_is_found_though_the_entries_are_whole(tmp_path):
     """Delta starts from the checkpoint, so that it would read other rows than were written."""
     store = Store.create(tmp_path)
@@ -145,6 +168,7 @@ def test_foreign_files_are_named_and_orphans_are_no_damage(catalog):
     assert [(f.problem, f.file) for f in report.findings] == [
         ("a foreign file", str(folder / "copy.parquet"))
     ]
+    assert report.findings[0].do.startswith("move it away")
     assert len(report.notes) == 1
     assert "in no commit (being written)" in report.notes[0]
 
@@ -283,6 +307,23 @@ def test_a_damaged_shard_of_a_build_is_named(catalog):
     assert "is gone from" in report.notes[0]
 
 
+def test_a_card_that_was_changed_is_named_and_made_again(catalog):
+    """The description of a published split could say anything."""
+    made = build(catalog, "low_t_rs", robustness="off")
+    card = made.path / "README.md"
+    text = card.read_text()
+    for change in (lambda: card.write_text(text.replace("0.6", "1.0")), card.unlink):
+        change()
+        report = verify(catalog.store)
+        (finding,) = report.findings
+        assert (finding.table, finding.file) == ("builds", str(card))
+        assert "build` again" in finding.do
+        again = build(catalog.refresh(), "low_t_rs", robustness="off")
+        assert (again.build_id, again.path) == (made.build_id, made.path)
+        assert card.read_text() == text
+        assert found(catalog) == []
+
+
 def test_quick_trusts_what_did_not_change_and_full_does_not(catalog):
     """--quick would be slow, or the full check would overlook what a failing disk did."""
     verify(catalog.store)
@@ -314,6 +355,12 @@ def test_the_command_exits_with_3_and_names_the_file(catalog):
     report = json.loads(done.stdout)
     assert report["sound"] is False
     assert report["findings"][0]["file"] == str(file)
+    assert "from a backup" in report["findings"][0]["do"]
+    assert "1 finding: restore it from a backup" in done.stderr
+    (catalog.store.folder("flags") / "mine.txt").write_text("x")
+    quick = CliRunner().invoke(cli, ["verify", "--quick", "--catalog", path]).stderr
+    assert "neither rows nor builds were checked" in quick
+    assert "1 finding: move it away" in quick
 
 
 def test_an_old_snapshot_s_rows_are_checked_on_request(catalog, append):

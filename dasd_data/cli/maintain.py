@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -43,7 +44,9 @@ def _added(added: dict[str, int]) -> str:
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Trust files that did not change; check no rows.")
+@click.option(
+    "--quick", is_flag=True, help="Trust files that did not change; check no rows or builds."
+)
 @catalog_option
 @at_option
 @json_option
@@ -78,9 +81,10 @@ def verify(quick: bool, catalog: str | None, at: str | None, as_json: bool) -> N
     if not quick:
         note("checked: " + ", ".join(f"{n:,} {what}" for what, n in report.checked.items()))
     else:
-        note("quick: unchanged files were trusted, and no rows checked")
+        note("quick: unchanged files were trusted; neither rows nor builds were checked")
     if not report.sound:
-        note(f"{count(len(report.findings), 'finding')}: restore what is named from a backup")
+        for do, n in Counter(finding.do for finding in report.findings).items():
+            note(f"{count(n, 'finding')}: {do}")
         raise click.exceptions.Exit(3)
 
 
@@ -169,8 +173,9 @@ def gc(
     for name, n in found.rows.items():
         note(f"{count(n, 'pending row')} of {name} {would}dropped")
     if expire_before:
-        note(f"{count(found.snapshots, 'snapshot')} {would}expired")
-    if not (found.number or found.rows or found.snapshots):
+        would_be = "there would be" if dry_run else "there are"
+        note(f"{count(found.snapshots, 'snapshot')} {would}expired: {would_be} {found.left}")
+    if not (found.number or found.rows or expire_before):
         note("nothing to remove")
     elif dry_run:
         note("dry run: nothing was changed")

@@ -85,7 +85,7 @@ def _leftovers(path: Path) -> Iterator[Finding]:
             f"{len(stale)} temporary files of killed processes, {size(total)}: "
             + ", ".join(map(str, stale[:_TOLD]))
             + (", …" if len(stale) > _TOLD else ""),
-            "delete them: nothing reads them",
+            "run `dasd-data gc`, or delete them: nothing reads them",
         )
     else:
         yield Finding("leftovers", OK, f"{len(found)} temporary files, none of them old")
@@ -113,15 +113,12 @@ def _content(given: str | Path | None, path: Path) -> Iterator[Finding]:
         scorers = catalog.scorers() if not missing else []
     except Exception as error:  # whatever a damaged log or file makes a library raise
         what = " ".join(f"{error}".split())
-        yield Finding("catalog", PROBLEM, f"{path} does not open: {what}", "restore a backup")
+        do = "run `dasd-data verify`: it names what is damaged, and what to do about each"
+        yield Finding("catalog", PROBLEM, f"{path} does not open: {what}", do)
         return
     if missing:
-        yield Finding(
-            "catalog",
-            PROBLEM,
-            f"{len(missing)} files are missing: {missing[0]}",
-            "restore a backup",
-        )
+        do = "run `dasd-data verify`: it names them all; restore them from a backup"
+        yield Finding("catalog", PROBLEM, f"{len(missing)} files are missing: {missing[0]}", do)
         return
     yield Finding("catalog", OK, f"{path}, snapshot {catalog.snapshot.snapshot_id}")
     table, most = max(counts.items(), key=lambda item: item[1])
