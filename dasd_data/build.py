@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +19,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from dasd_data import __version__, card, contract, explain, files, rows, shards, sqlfiles, worth
+from dasd_data import (
+    __version__,
+    card,
+    contract,
+    explain,
+    files,
+    place,
+    rows,
+    shards,
+    sqlfiles,
+    worth,
+)
 from dasd_data import robustness as stability
 from dasd_data.catalog import Catalog
-from dasd_data.errors import ConflictError, ContractError, UsageError
+from dasd_data.errors import ContractError, UsageError
 from dasd_data.files import flush_and_hash
 from dasd_data.interrupts import held
 from dasd_data.parameters import identifier
@@ -82,7 +92,8 @@ def build(
     `trusted` runs a view of one's own unlocked, in this process: it may read what no manifest
     names, and so is built each time.
     `robustness` (full, fast or off) says how much the card tells about how the choice would move;
-    it changes neither the rows nor the id, and a build that is there gets a new card for it.
+    it changes neither the rows nor the id, and a build that is there gets a new card for it; of
+    two at once the one that ends last has its card there.
     `progress(done, total)` is told the number of rows written.
 
     Raises ContractError (no rows, bad key, scorers that cannot be compared), DamagedFileError,
@@ -100,7 +111,10 @@ def build(
         default = catalog.path / "builds" / view.name / manifest["build_id"]
         target = default if out is None else _out(out)
         again = not (dry_run or unlocked)
-        there = _unchanged(target, manifest["build_id"]) if again else None
+        if not dry_run:
+            with place.alone(target):  # what a killed build left is put right
+                pass
+        there = place.unchanged(target, manifest["build_id"]) if again else None
         if there and _carded(target, there, catalog, mode):
             _record(catalog, view, there, target)  # a run that died may not have come to it
             return Build(there, target, unchanged=True)
@@ -171,28 +185,6 @@ def _choose(
     manifest["worth"] = worth.weigh(session, session.values) if selects else None
 
 
-def _read_manifest(target: Path) -> dict[str, Any] | None:
-    """The manifest of the build at `target`; None where there is none that is ours."""
-    try:
-        manifest = json.loads((target / "manifest.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    ours = isinstance(manifest, dict) and {"build_id", "shards", "view"} <= manifest.keys()
-    return manifest if ours else None
-
-
-def _unchanged(target: Path, build_id: str) -> dict[str, Any] | None:
-    """The manifest of the same build at `target`, if its shards are what it says."""
-    manifest = _read_manifest(target)
-    if manifest is None or manifest["build_id"] != build_id:
-        return None
-    for shard in manifest["shards"]:
-        path = target / shard["path"]
-        if not path.is_file() or flush_and_hash(path) != shard["sha256"]:
-            return None
-    return manifest
-
-
 def _carded(target: Path, manifest: Mapping[str, Any], catalog: Catalog, mode: str) -> bool:
     """Whether a build that is there has the card that was written, and would be again."""
     path = target / "README.md"
@@ -214,7 +206,7 @@ def _check_target(target: Path) -> None:
         raise UsageError(f"--out {target} is a file: choose a folder")
     if not target.is_dir() or not any(target.iterdir()):
         return
-    manifest = _read_manifest(target)
+    manifest = place.read_manifest(target)
     known = {"README.md", "manifest.json", *(s["path"] for s in (manifest or {}).get("shards", []))}
     found = {str(p.relative_to(target)) for p in target.rglob("*") if not p.is_dir()}
     if manifest is None or found - known:
@@ -239,44 +231,36 @@ def _write(
             s.json() for s in _shards(catalog, view, session, manifest, temporary, progress)
         ]
         manifest["built_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-        _describe(catalog, view, session, manifest, temporary)
+        _describe(card.render(catalog, view, session, manifest), manifest, temporary)
         for path in temporary.rglob("*"):
             if path.is_file():
                 files.flush(path)
-        with held():
+        with held(), place.alone(target):
             _check_recorded(catalog, view, manifest, target)
-            _replace(temporary, target, manifest["build_id"])
+            if not place.replace(temporary, target, manifest["build_id"]):
+                place.swap_card(temporary, target, manifest["build_id"])
             _record(catalog, view, manifest, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _describe(
-    catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[str, Any], folder: Path
-) -> None:
+def _describe(described: str, manifest: dict[str, Any], folder: Path) -> None:
     """Write the card and the manifest, by which a build is known: it comes last."""
-    as_read = json.loads(json.dumps(manifest, sort_keys=True))  # the same card when it is renewed
-    text = card.render(catalog, view, session, as_read)
-    (folder / "README.md").write_text(text)
-    whole = {**manifest, "card": hashlib.sha256(text.encode()).hexdigest()}
-    (folder / "manifest.json").write_text(json.dumps(whole, indent=1, sort_keys=True))
+    (folder / "README.md").write_text(described)
+    manifest["card"] = hashlib.sha256(described.encode()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
 
 def _renew_card(
-    catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[str, Any], target: Path
+    catalog: Catalog, view: SqlFile, session: Session, manifest: dict[str, Any], target: Path
 ) -> None:
     """Give a build that is there another card and manifest; its shards stay as they are."""
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         temporary.mkdir()
-        _describe(catalog, view, session, manifest, temporary)
-        with held():
-            if (_read_manifest(target) or {}).get("build_id") != manifest["build_id"]:
-                raise ConflictError(f"another build took the place of {target}: try again")
-            for name in ("README.md", "manifest.json"):
-                files.flush(temporary / name)
-                (temporary / name).replace(target / name)
-            files.flush_folder(target)
+        _describe(card.render(catalog, view, session, manifest), manifest, temporary)
+        with held(), place.alone(target):
+            place.swap_card(temporary, target, manifest["build_id"])
             _record(catalog, view, manifest, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -343,31 +327,3 @@ def _shards(
 
     with session.translated():
         return shards.write(reader, reader.schema, folder, count)
-
-
-def _replace(temporary: Path, target: Path, build_id: str) -> None:
-    """Put a finished build in place; the same build, finished first by another, stays."""
-    for _ in range(10):
-        try:
-            os.rename(temporary, target)  # replaces an empty folder only
-            files.flush_folder(target.parent)
-            return
-        except OSError:
-            if _unchanged(target, build_id):
-                return
-        aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.old"
-        try:
-            os.rename(target, aside)
-        except FileNotFoundError:
-            continue
-        try:
-            os.rename(temporary, target)
-        except BaseException as error:
-            if not target.exists():
-                os.rename(aside, target)
-            if isinstance(error, OSError):
-                continue
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
-        return
-    raise ConflictError(f"other builds keep writing {target}: choose another --out")

@@ -45,6 +45,8 @@ _VARIED = {
 
 def render(catalog: Catalog, view: SqlFile, session: Session, manifest: Mapping[str, Any]) -> str:
     """The card as Markdown, from the rows of `_chosen`."""
+    # As it is read back from its file: the same card when it is made again.
+    manifest = json.loads(json.dumps(manifest, sort_keys=True))
     rows = manifest["rows"]
     size = next((name for limit, name in _SIZES if rows < limit), "1M<n<10M")
     parts = [

@@ -329,6 +329,46 @@ def test_an_interruption_while_a_build_is_replaced_keeps_the_old_one(
     assert list(out.parent.glob(".split*")) == []
 
 
+@pytest.mark.parametrize("again", ["same", "other", "fails"])
+def test_what_a_kill_left_aside_is_put_back_by_the_next_build(catalog, tmp_path, again):
+    """A split that was being replaced would be gone, under a name that no one looks for."""
+    out, neighbour = tmp_path / "split", tmp_path / ".split.two.12345678.old"
+    first = build(catalog, "low_t_das", out=out)
+    neighbour.mkdir()
+    out.rename(tmp_path / ".split.0123abcd.old")  # as between the two renames of `_replace`
+    if again == "fails":
+        with pytest.raises(ContractError):
+            build(catalog, "low_t_das", {"budget": {"code": 0, "math": 0}}, out=out)
+        made = first
+    else:
+        made = build(catalog, "low_t_das", {} if again == "same" else {"beta": 0.3}, out=out)
+        assert made.unchanged == (again == "same")
+    assert json.loads((out / "manifest.json").read_text())["build_id"] == made.build_id
+    assert list(out.parent.glob(".split*")) == [neighbour]
+    out.rename(tmp_path / ".split.0123abcd.old")
+    build(catalog, "low_t_das", {"beta": 0.4}, out=tmp_path / "another")
+    assert not out.exists()  # only the folder that is built
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("off", "fast"), ("fast", "off")])
+def test_of_two_builds_at_once_the_last_has_its_card(catalog, ours, theirs):
+    """The card would be that of either, or a manifest would stand beside another's card."""
+    import dasd_data
+
+    def other(*_):
+        if not inner:
+            inner.append(None)
+            inner[0] = build(dasd_data.open(catalog.path), "low_t_das", robustness=theirs)
+
+    inner = []
+    made = build(catalog, "low_t_das", robustness=ours, progress=other)
+    assert made.build_id == inner[0].build_id
+    manifest = json.loads((made.path / "manifest.json").read_text())
+    card = (made.path / "README.md").read_text()
+    assert ("## Robustness" in card) == (manifest["robustness"] is not None) == (ours == "fast")
+    assert build(dasd_data.open(catalog.path), "low_t_das", robustness=ours).unchanged
+
+
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
