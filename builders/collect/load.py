@@ -48,15 +48,15 @@ class Opened:
     revision: str | None = None
 
 
-def open_all(recipe: Recipe, answers: bool) -> list[Opened]:
+def open_all(recipe: Recipe) -> list[Opened]:
     """Open every source, and look at the first row of each of their parts, before any is read.
 
-    `answers` says whether example answers are needed. Raises ConfigError and UsageError for paths
+    Raises ConfigError and UsageError for paths
     and data sets that are not there or have another schema, RemoteError where the Hub cannot be
     reached.
     """
     opened = [_local(recipe, s) if s.paths else None for s in recipe.sources]
-    found = [o or _hub(recipe, s, answers) for o, s in zip(opened, recipe.sources, strict=True)]
+    found = [o or _hub(recipe, s) for o, s in zip(opened, recipe.sources, strict=True)]
     for each in found:
         for part in each.parts:
             _probe(recipe, each.source, part)
@@ -98,7 +98,7 @@ def _local(recipe: Recipe, source: Source) -> Opened:
     return Opened(source, tuple(parts))
 
 
-def _hub(recipe: Recipe, source: Source, answers: bool) -> Opened:
+def _hub(recipe: Recipe, source: Source) -> Opened:
     """A source on the Hub, at the commit that its revision names now."""
     revision = _commit(recipe, source)
     configs: tuple[str | None, ...] = source.configs or (None,)
@@ -109,7 +109,7 @@ def _hub(recipe: Recipe, source: Source, answers: bool) -> Opened:
             Part(
                 _context(source, place),
                 config or "" if len(configs) > 1 else "",
-                partial(_streamed, recipe, source, revision, config, place, answers),
+                partial(_streamed, recipe, source, revision, config, place),
                 None,
             )
         )
@@ -169,7 +169,6 @@ def _streamed(
     revision: str,
     config: str | None,
     place: str,
-    answers: bool,
     _on_bytes: OnBytes | None,
 ) -> Iterator[RawRow]:
     """Rows of a data set on the Hub as they come, without a copy of it on this machine.
@@ -188,7 +187,7 @@ def _streamed(
             source.hub, config, revision=revision, features=_features(kind.features)
         )
         if kind.columns and hasattr(builder.config, "columns"):
-            answer = [kind.answer] if answers and kind.answer else []
+            answer = [kind.answer] if recipe.needs_answers and kind.answer else []
             builder.config.columns = [*kind.columns, *answer]
         streams = builder.as_streaming_dataset(split=source.split)
         number = 0

@@ -9,9 +9,10 @@ WITH every AS (
     SELECT question_id, normal, true AS known
     FROM _known
     UNION ALL
-    SELECT DISTINCT f.question_id, f.normal, false
+    SELECT f.question_id, f.normal, false
     FROM _found AS f
     ANTI JOIN _known AS k ON f.question_id = k.question_id
+    WHERE f.normal IS NOT NULL
 )
 SELECT
     question_id,
@@ -24,7 +25,12 @@ WINDOW same AS (PARTITION BY normal ORDER BY known DESC, question_id);
 -- The places of each representative. A question that stands several times in a source without keys
 -- has one place there, that of its longest example answer; under several keys it has several.
 CREATE TEMP TABLE _places AS
-SELECT f.* EXCLUDE (text, question_id), f.question_id AS own_id, t.representative AS question_id, t.known
+SELECT
+    f.* EXCLUDE (text, normal, question_id),
+    f.question_id AS own_id,
+    t.representative AS question_id,
+    t.normal,
+    t.known
 FROM _found AS f
 INNER JOIN _texts AS t ON f.question_id = t.question_id
 QUALIFY row_number() OVER (

@@ -20,8 +20,9 @@ SLICE = 20_000  # questions that are written in one commit
 _KNOWN_ROWS = 10_000
 
 _STRING, _BIGINT = pa.string(), pa.int64()
-# A row for each place of a question. `text` is there once for each question_id; `keyed` says
-# whether `row` is the source's own key, `answer_chars` measures the example answer, if that counts.
+# A row for each place of a question. `text` and `normal` are there once for each question_id;
+# `keyed` says whether `row` is the source's own key, `answer_chars` measures the example answer,
+# where its length counts.
 FOUND = pa.schema(
     [
         ("question_id", _STRING), ("source", _STRING), ("row", _STRING), ("domain", _STRING),

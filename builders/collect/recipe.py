@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,11 @@ class Source:
         """The name that rows of the source carry: the Hub's, else the recipe's."""
         return self.hub or self.name
 
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, the kind by its own."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return found | {"kind": self.kind.name}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -97,6 +102,11 @@ class Recipe:
     domains: Mapping[str, Domain]
     sources: tuple[Source, ...]
     limit: int | None = None
+
+    @property
+    def needs_answers(self) -> bool:
+        """Whether any domain's order looks at example answers."""
+        return any(domain.order == "longer_answers" for domain in self.domains.values())
 
     def where(self, source: Source) -> str:
         """The place of a source's settings, as messages begin."""

@@ -88,12 +88,12 @@ def command(
     import dasd_data
     from builders.collect import load
     from builders.collect import recipe as recipes
-    from builders.collect.stage import collect, needs_answers
+    from builders.collect.stage import collect
 
     found = dasd_data.open(catalog)
     wanted = recipes.load(recipe).with_paths(_pairs(copies)).without(without)
     wanted = replace(wanted, limit=limit)
-    opened = load.open_all(wanted, needs_answers(wanted))
+    opened = load.open_all(wanted)
     sizes = [part.stored_bytes for each in opened for part in each.parts]
     known = [size for size in sizes if size is not None]
     total, unit = (sum(known), "bytes") if len(known) == len(sizes) else (None, "rows and bytes")

@@ -51,11 +51,11 @@ def test_a_system_prompt_is_part_of_the_question():
     assert normal_key("Q?", "Be  brief.") == normal_key("q?", "be brief.")
 
 
-@given(st.text(max_size=200))
-def test_normalizing_again_changes_nothing_but_what_unicode_does(text):
-    """Two texts could be equal to a third and not to each other."""
+@given(st.text(st.characters(blacklist_characters="\\"), max_size=200))
+def test_more_white_space_is_the_same_text(text):
+    """A copy with other line breaks would be another question."""
     once = normalized(text)
-    assert normalized(" " + text.replace(" ", "  ") + "\n") == once
+    assert normalized(" " + text.replace(" ", " \n ") + "\n") == once
     assert "  " not in once
 
 

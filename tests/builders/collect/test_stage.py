@@ -83,7 +83,7 @@ def test_a_budget_is_met_by_a_seeded_order(catalog, simple, values, tmp_path):
 def test_the_order_of_rows_files_and_sources_does_not_matter(simple, values, tmp_path, monkeypatch):
     """A file system that lists its files in another order would make another training set."""
     import dasd_data
-    from builders.collect import stage
+    from builders.collect import reading
 
     variants = [text.replace(" ", "  ", 1).lower() for text in TEXTS[::3]]
     texts = [*TEXTS, *variants, *TEXTS[:7]]
@@ -95,7 +95,7 @@ def test_the_order_of_rows_files_and_sources_does_not_matter(simple, values, tmp
         parts = {n: random.Random(turn).sample(part, len(part)) for n, part in sources.items()}
         if turn == 1:
             parts = dict(reversed(parts.items()))
-        monkeypatch.setattr(stage, "BATCH_BYTES", 1 << (10 + 4 * turn))
+        monkeypatch.setattr(reading, "BATCH_BYTES", 1 << (10 + 4 * turn))
         made = dasd_data.create(tmp_path / f"catalog{turn}")
         collect(made, simple(parts, BUDGET.format(12, 5)))
         seen.append([values(made, table) for table in tables])
