@@ -18,7 +18,6 @@ from builders.run import Run, to_table
 from dasd_data.catalog import Catalog
 from dasd_data.errors import DataError
 from dasd_data.interrupts import held
-from dasd_data.keys import kept
 
 
 @dataclass
@@ -113,7 +112,7 @@ def _write(
     conflict = run.writer.conflicts("question_sources", sources)
     tables = {
         "questions": to_table("questions", questions),
-        "question_sources": kept(sources, ~conflict),
+        "question_sources": sources,  # `append` leaves conflicts out
     }
     refused = Batch(run.run_id)
     for i in conflict.nonzero()[0].tolist():

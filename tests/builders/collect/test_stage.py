@@ -166,11 +166,16 @@ def test_a_question_that_is_there_gets_a_new_source_beyond_the_budget(catalog, s
 
 def test_a_question_under_a_system_prompt_is_another(catalog, simple, values):
     """A persona's questions would be merged with plain ones."""
-    plain = [{"role": "user", "content": "Who are you?"}]
-    system = [{"role": "system", "content": "You are a pirate."}, *plain]
+    text = "Who are you?"
+    pirate = next(p for p in "abcdefghijkl" if question_id(text, p) < question_id(text))
+    plain = [{"role": "user", "content": text}]
+    system = [{"role": "system", "content": pirate}, *plain]
     rows = [{"messages": plain}, {"messages": system}]
     for expected in (2, 0):
         assert collect(catalog, simple({"a": rows})).counts["questions"] == expected
+    collect(catalog, simple({"b": [{"messages": plain}]}))
+    of_b = "SELECT question_id FROM question_sources WHERE source = 'b'"
+    assert values(catalog, of_b) == [(question_id(text),)]
 
 
 def test_a_key_whose_content_changed_is_quarantined(catalog, simple, values):
@@ -310,3 +315,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
         for n in (20_000, 120_000)
     ]
     assert peaks[1] - peaks[0] < 100, peaks  # 100,000 more texts of 1 KB are 100 MB
+
+
+def test_a_question_under_two_keys_of_a_source_keeps_both(catalog, simple, values):
+    """A row of the source could not be found again by its key."""
+    rows = [{"question": "Q?", "id": "k2"}, {"question": "Q?", "id": "k1"}, {"question": "Q?"}]
+    rows += [{"question": "Q?"}, {"question": "Q?", "id": "k1"}]
+    collect(catalog, simple({"a": rows}))
+    assert values(catalog, PLACES) == [("Q?", "a", row) for row in ("3", "k1", "k2")]
