@@ -268,7 +268,7 @@ def _renew_card(
 
 def _record(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path) -> None:
     """Add the build to the table of builds, unless it is there. Raises ContractError."""
-    row = _row(view, manifest, target)
+    row = _row(catalog, view, manifest, target)
     done = Writer(catalog.store, f"build {view.name}").append({"builds": row})
     if done["builds"].conflicts is not None:
         raise _other_rows(manifest)
@@ -278,7 +278,11 @@ def _check_recorded(
     catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path
 ) -> None:
     """Raise ContractError if the build was recorded with other shards."""
-    if Writer(catalog.store, "build").conflicts("builds", _row(view, manifest, target)).any():
+    if (
+        Writer(catalog.store, "build")
+        .conflicts("builds", _row(catalog, view, manifest, target))
+        .any()
+    ):
         raise _other_rows(manifest)
 
 
@@ -290,8 +294,11 @@ def _other_rows(manifest: Mapping[str, Any]) -> ContractError:
     )
 
 
-def _row(view: SqlFile, manifest: Mapping[str, Any], target: Path) -> pa.Table:
-    """The row of a build in the table of builds."""
+def _row(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path) -> pa.Table:
+    """The row of a build in the table of builds; within the catalog, its path moves with it."""
+    path, home = target.absolute(), catalog.path.absolute()
+    if path.is_relative_to(home):
+        path = path.relative_to(home)
     row = {
         "build_id": manifest["build_id"],
         "view": view.name,
@@ -299,7 +306,7 @@ def _row(view: SqlFile, manifest: Mapping[str, Any], target: Path) -> pa.Table:
         "parameters": json.dumps(manifest["parameters"], sort_keys=True),
         "rows": manifest["rows"],
         "shards": json.dumps([s["sha256"] for s in manifest["shards"]]),
-        "path": str(target.absolute()),
+        "path": path.as_posix(),
         "built_at": datetime.fromisoformat(manifest["built_at"]),
     }
     schema = TABLES["builds"].schema
