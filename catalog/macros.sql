@@ -61,11 +61,3 @@ CREATE MACRO completion(thinking, answer) AS
         WHEN thinking IS NULL THEN answer
         ELSE concat('<think>', chr(10), thinking, chr(10), '</think>', chr(10), chr(10), answer)
     END;
-
--- A chat as TRL and `datasets` read it; the system turn only where one is asked for.
-CREATE MACRO messages(system, question, completion) AS
-    CASE WHEN system IS NULL THEN [] ELSE [{'role': 'system', 'content': system}] END
-    || [
-        {'role': 'user', 'content': question},
-        {'role': 'assistant', 'content': completion}
-    ];

@@ -36,13 +36,11 @@ from dasd_data.catalog import Catalog
 from dasd_data.errors import ContractError, UsageError
 from dasd_data.files import flush_and_hash
 from dasd_data.interrupts import held
-from dasd_data.parameters import identifier
+from dasd_data.materialize import materialize
 from dasd_data.schema import TABLES
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile
 from dasd_data.writer import Writer
-
-BATCH_ROWS = 1_024
 
 
 @dataclass(frozen=True)
@@ -227,11 +225,13 @@ def _write(
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
+        described = card.render(catalog, view, session, manifest)
+        explain.release(session)
         manifest["shards"] = [
             s.json() for s in _shards(catalog, view, session, manifest, temporary, progress)
         ]
         manifest["built_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-        _describe(card.render(catalog, view, session, manifest), manifest, temporary)
+        _describe(described, manifest, temporary)
         for path in temporary.rglob("*"):
             if path.is_file():
                 files.flush(path)
@@ -268,7 +268,7 @@ def _renew_card(
 
 def _record(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path) -> None:
     """Add the build to the table of builds, unless it is there. Raises ContractError."""
-    row = _row(view, manifest, target)
+    row = _row(catalog, view, manifest, target)
     done = Writer(catalog.store, f"build {view.name}").append({"builds": row})
     if done["builds"].conflicts is not None:
         raise _other_rows(manifest)
@@ -278,7 +278,11 @@ def _check_recorded(
     catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path
 ) -> None:
     """Raise ContractError if the build was recorded with other shards."""
-    if Writer(catalog.store, "build").conflicts("builds", _row(view, manifest, target)).any():
+    if (
+        Writer(catalog.store, "build")
+        .conflicts("builds", _row(catalog, view, manifest, target))
+        .any()
+    ):
         raise _other_rows(manifest)
 
 
@@ -290,8 +294,11 @@ def _other_rows(manifest: Mapping[str, Any]) -> ContractError:
     )
 
 
-def _row(view: SqlFile, manifest: Mapping[str, Any], target: Path) -> pa.Table:
-    """The row of a build in the table of builds."""
+def _row(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path) -> pa.Table:
+    """The row of a build in the table of builds; within the catalog, its path moves with it."""
+    path, home = target.absolute(), catalog.path.absolute()
+    if path.is_relative_to(home):
+        path = path.relative_to(home)
     row = {
         "build_id": manifest["build_id"],
         "view": view.name,
@@ -299,7 +306,7 @@ def _row(view: SqlFile, manifest: Mapping[str, Any], target: Path) -> pa.Table:
         "parameters": json.dumps(manifest["parameters"], sort_keys=True),
         "rows": manifest["rows"],
         "shards": json.dumps([s["sha256"] for s in manifest["shards"]]),
-        "path": str(target.absolute()),
+        "path": path.as_posix(),
         "built_at": datetime.fromisoformat(manifest["built_at"]),
     }
     schema = TABLES["builds"].schema
@@ -314,10 +321,6 @@ def _shards(
     folder: Path,
     progress: Callable[[int, int], None],
 ) -> list[shards.Shard]:
-    session.set_text("system", catalog.config.build.system)
-    order = ", ".join(f"c.{identifier(name)}" for name in view.key)
-    session.execute(f"CREATE TEMP VIEW _texts AS {sqlfiles.report('texts')} ORDER BY {order}")
-    reader = session.connection.sql(sqlfiles.report("render")).to_arrow_reader(BATCH_ROWS)
     total, done = manifest["rows"], 0
 
     def count(rows: int) -> None:
@@ -325,5 +328,4 @@ def _shards(
         done += rows
         progress(done, total)
 
-    with session.translated():
-        return shards.write(reader, reader.schema, folder, count)
+    return materialize(session, view, catalog.config.build.system, total, folder, count)

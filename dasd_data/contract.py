@@ -7,12 +7,10 @@ from typing import Any
 
 from dasd_data.errors import ContractError
 from dasd_data.parameters import identifier
+from dasd_data.render import COLUMNS
 from dasd_data.scorers import describe
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile, reads
-
-# Columns of rendered rows, then those they are rendered from: a view's own would be read instead.
-RENDERED = ("messages", "prompt", "completion", "_question", "_thinking", "_answer")
 
 
 def check_rows(session: Session, view: SqlFile) -> int:
@@ -26,7 +24,7 @@ def check_rows(session: Session, view: SqlFile) -> int:
         if name not in columns:
             raise ContractError(f"view {view.name} has no column {name}: it has {columns}")
     for name in columns:
-        if name.lower() in RENDERED:
+        if name.lower() in COLUMNS.names:
             raise ContractError(
                 f"view {view.name} has a column {name}: the build adds it itself, leave it out"
             )

@@ -74,6 +74,11 @@ def materialize(session: Session) -> None:
     session.execute("CREATE OR REPLACE VIEW pool AS SELECT * FROM _pool")
 
 
+def release(session: Session) -> None:
+    """Give back the memory of a `pool` that was kept; nothing can be asked of it after."""
+    session.execute("DROP TABLE IF EXISTS _pool")
+
+
 def funnel(session: Session) -> list[dict[str, Any]]:
     """What each condition of the selection leaves, first to last.
 

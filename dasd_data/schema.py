@@ -337,7 +337,12 @@ TABLES: dict[str, Table] = dict(
                 Column("parameters", STRING, "JSON of the view's parameters"),
                 Column("rows", BIGINT, "rows written"),
                 Column("shards", STRING, "JSON list of the SHA-256 of the shards"),
-                Column("path", STRING, "folder it was written to", provenance=True),
+                Column(
+                    "path",
+                    STRING,
+                    "folder it was written to, from the catalog's where it is within",
+                    provenance=True,
+                ),
                 Column("built_at", TIME, "end of the build", provenance=True),
             ],
         ),

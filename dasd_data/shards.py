@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 GROUP_ROWS, GROUP_BYTES = 1_000, 32 << 20
 SHARD_BYTES = 512 << 20  # of text, before compression
@@ -31,20 +32,20 @@ class Shard:
 
 
 def write(
-    batches: Iterable[pa.RecordBatch],
+    groups: Iterable[tuple[pa.Table, int]],
     schema: pa.Schema,
     folder: Path,
     progress: Callable[[int], None] = lambda rows: None,
     shard_bytes: int = SHARD_BYTES,
 ) -> list[Shard]:
-    """Write rows to `folder/data/train-NNNNN-of-NNNNN.parquet` in their order.
+    """Write row groups to `folder/data/train-NNNNN-of-NNNNN.parquet` in their order.
 
-    Row groups and shards end by the rows' own text lengths, never by how batches came.
+    Each comes with its bytes of text, which decide where a shard ends.
     """
     (folder / "data").mkdir(parents=True)
     written: list[tuple[Path, int]] = []
     out, rows, size = None, 0, 0
-    for group, group_bytes in _groups(batches, schema):
+    for group, group_bytes in groups:
         if out is None:
             path = folder / "data" / f"{len(written)}.parquet"
             out, rows, size = writer(path, schema), 0, 0
@@ -61,16 +62,40 @@ def write(
     return [_named(path, n, rows, len(written)) for n, (path, rows) in enumerate(written)]
 
 
+def group_ends(sizes: NDArray[np.int64]) -> list[int]:
+    """Where row groups end: after GROUP_ROWS rows, or GROUP_BYTES of text and one row at least.
+
+    `sizes` are the bytes of text of each row.
+    """
+    total = np.concatenate(([0], np.cumsum(sizes)))
+    ends = [0]
+    while (start := ends[-1]) < len(sizes):
+        full = int(np.searchsorted(total, total[start] + GROUP_BYTES, "right")) - 1
+        ends.append(max(min(start + GROUP_ROWS, full), start + 1))
+    return ends[1:]
+
+
 def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """An open shard: pages have an index and checksums, and end by content."""
+    """An open shard: pages have an index and checksums, and end by content.
+
+    Texts have no dictionary: it would be one page of them all, which a row more or less changes.
+    """
     return pq.ParquetWriter(
         path,
         schema,
         compression="zstd",
+        use_dictionary=[leaf for leaf in _leaves(schema) if not leaf.endswith(".content")],
         write_page_index=True,
         write_page_checksum=True,
         use_content_defined_chunking=True,
     )
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The columns as Parquet stores them, by path."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    return [column.path for column in pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema]
 
 
 def _named(path: Path, number: int, rows: int, total: int) -> Shard:
@@ -79,24 +104,3 @@ def _named(path: Path, number: int, rows: int, total: int) -> Shard:
     with final.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Shard(f"data/{final.name}", digest, rows, final.stat().st_size)
-
-
-def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[tuple[pa.Table, int]]:
-    """Row groups of at most GROUP_ROWS rows and, but for a longer row, GROUP_BYTES of text."""
-    waiting: list[pa.Table] = []
-    rows = size = 0
-    for batch in batches:
-        table = pa.Table.from_batches([batch]).cast(schema)
-        lengths = pc.binary_length(
-            pc.struct_field(pc.list_flatten(table["completion"]), "content")
-        ).to_pylist()
-        start = 0
-        for end, length in enumerate(lengths):
-            if rows and (rows >= GROUP_ROWS or size + length > GROUP_BYTES):
-                waiting.append(table.slice(start, end - start))
-                yield pa.concat_tables(waiting).combine_chunks(), size
-                waiting, start, rows, size = [], end, 0, 0
-            rows, size = rows + 1, size + length
-        waiting.append(table.slice(start))
-    if rows:
-        yield pa.concat_tables(waiting).combine_chunks(), size

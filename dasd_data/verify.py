@@ -281,7 +281,7 @@ def _rows(
                     "written, or is to come; `gc --pending` drops what a process that died left"
                 )
         for row in connection.rows("SELECT build_id, path, shards FROM builds ORDER BY built_at"):
-            _build(report, row)
+            _build(report, store.path / row["path"], row)
     finally:
         connection.close()
 
@@ -304,9 +304,9 @@ def _check(connection: Session, sql: str) -> Iterator[Finding]:
         yield Finding(found[0]["relation"], f"{more:,} more rows with problems like these", do=ROWS)
 
 
-def _build(report: Report, row: dict[str, Any]) -> None:
+def _build(report: Report, folder: Path, row: dict[str, Any]) -> None:
     """A recorded build's shards and card, if the folder still holds that build."""
-    folder, name = Path(row["path"]), f"build {row['build_id']}"
+    name = f"build {row['build_id']}"
 
     def wrong(problem: str, path: Path) -> None:
         report.findings.append(Finding("builds", f"{name}{problem}", str(path), do=BUILD))

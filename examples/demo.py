@@ -71,7 +71,7 @@ def main() -> None:
         cwd=ROOT, check=True, capture_output=True, text=True,
     )  # fmt: skip
     for row in json.loads(builds.stdout):
-        print(f"{row['view']}: {os.path.relpath(row['path'], ROOT)}")
+        print(f"{row['view']}: {os.path.relpath(ROOT / CATALOG / row['path'], ROOT)}")
     print(
         f"""
 Done in {time.monotonic() - started:.0f} s. To try next (`.venv/bin` holds the command):

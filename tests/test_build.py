@@ -7,7 +7,6 @@ import shutil
 from dataclasses import replace
 from unittest.mock import patch
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -59,6 +58,31 @@ def test_rows_are_chats_with_their_ids_and_scores(catalog):
     assert third["domain"] == "code"
 
 
+def test_a_views_own_columns_stand_beside_the_chat_whatever_their_names(catalog, tmp_path):
+    """A column of a view would be lost, or trained on as the text."""
+    view = tmp_path / "mine.sql"
+    view.write_text("SELECT response_id, 7 AS _row, 'x' AS _completion, 'y' AS answer FROM split")
+    first = rows(build(catalog, str(view)))[0]
+    assert [first[name] for name in ("_row", "_completion", "answer")] == [7, "x", "y"]
+    assert first["completion"][0]["content"] == "<think>\nHm.\n</think>\n\n2"
+
+
+def test_rows_are_in_the_order_of_the_views_key(catalog, tmp_path):
+    """The shards of a view would depend on the order in which files are read."""
+    view = tmp_path / "mine.sql"
+    view.write_text(
+        '/*\ndescription = "Twice, the last first"\nkey = ["place", "response_id"]\n*/\n'
+        "SELECT s.response_id, copy - unicode(s.response_id) AS place"
+        " FROM split AS s CROSS JOIN (SELECT unnest([1, 0]) AS copy)"
+    )
+    found = rows(build(catalog, str(view)))
+    assert [r["response_id"] for r in found] == ["d", "c", "d", "c", "a", "a"]
+    answers = {"a": "<think>\nHm.\n</think>\n\n2", "c": "Yes 😀"}
+    for row in found:
+        expected = answers.get(row["response_id"])
+        assert expected is None or row["completion"][0]["content"] == expected
+
+
 def test_a_system_prompt_is_the_first_turn_of_every_row(catalog):
     """The recipe of the release, which uses one, could not be followed."""
     catalog.config = replace(catalog.config, build=BuildConfig("Be kind."))
@@ -106,25 +130,6 @@ def test_shards_are_the_same_bytes_however_the_catalog_came_to_be(made, response
         for c in (one, two)
     ]
     assert hashes[0] == hashes[1]
-
-
-def test_shards_end_by_the_rows_own_lengths(tmp_path):
-    """Shard borders would move with the size of DuckDB's batches."""
-    message = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-    schema = pa.schema([("id", pa.int64()), ("completion", message)])
-    data = [
-        {"id": i, "completion": [{"role": "assistant", "content": "x" * (i % 7) * 10}]}
-        for i in range(300)
-    ]
-    table = pa.Table.from_pylist(data, schema)
-    written = [
-        shards.write(table.to_batches(n), schema, tmp_path / str(n), shard_bytes=2_000)
-        for n in (7, 64)
-    ]
-    assert written[0] == written[1]
-    assert sum(s.rows for s in written[0]) == 300
-    back = pq.read_table(tmp_path / "7" / "data")
-    assert back.to_pylist() == data
 
 
 def test_a_dry_run_chooses_rows_and_writes_nothing(catalog):
@@ -372,10 +377,8 @@ def test_of_two_builds_at_once_the_last_has_its_card(catalog, ours, theirs):
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
-        ("SELECT response_id, 1 AS completion FROM responses", "leave it out"),
-        ("SELECT response_id, 'x' AS _Question FROM responses", "leave it out"),
-        ("SELECT response_id, 'x' AS _thinking FROM responses", "leave it out"),
-        ("SELECT response_id, 'x' AS _answer FROM responses", "leave it out"),
+        ("SELECT response_id, 1 AS Completion FROM responses", "leave it out"),
+        ("SELECT response_id, 1 AS messages FROM responses", "leave it out"),
         ("SELECT response_id, answer::INT AS n FROM responses", "Could not convert"),
         ("SELECT response_id, [union_value(a := 1)] AS u FROM responses", "column u is a UNION"),
     ],
@@ -452,10 +455,9 @@ def test_other_rows_under_the_id_of_a_recorded_build_are_refused(catalog):
     assert not list(made.path.parent.iterdir())
 
 
-def other_rows(batches, schema, folder, count):
+def other_rows(groups, schema, folder, count):
     """The shards of a build, the last row left out, as a view with ties could give them."""
-    table = pa.Table.from_batches(batches, schema)
-    return WRITE(table[:-1].to_batches(), schema, folder, count)
+    return WRITE([(table[:-1], size) for table, size in groups], schema, folder, count)
 
 
 def test_a_build_whose_process_died_before_it_was_recorded_is_recorded_later(catalog):

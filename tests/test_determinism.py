@@ -18,6 +18,7 @@ from builders.ingest.stage import ingest
 from builders.run import to_table
 from builders.shapes import Context
 from dasd_data.build import build
+from dasd_data.compact import compact
 from dasd_data.keys import question_id
 from dasd_data.writer import Writer
 
@@ -189,6 +190,21 @@ def test_a_split_is_the_same_after_its_rows_came_in_another_order(catalog, table
             contents(b.path)["README.md"].replace(b.build_id.encode(), b"ID") for b in (one, two)
         ]
         assert cards[0] == cards[1]
+
+
+@pytest.mark.slow
+def test_a_split_is_the_same_after_compact(tables, tmp_path):
+    """Upkeep would change what is trained on."""
+    made = fill(tmp_path / "c.catalog", tables, 6, seed=5)
+    settings = {"required_filters": "length", "budget": BUDGET}
+    one = build(at(made, 2), "low_t_das", settings, out=tmp_path / "1")
+    names = made.files["responses"]
+    assert {done.table for done in compact(made.store)} >= {"responses", "sentences", "flags"}
+    two = build(at(made, 3), "low_t_das", settings, out=tmp_path / "2")
+    assert made.files["responses"] != names
+    assert one.build_id != two.build_id
+    assert shards(one) == shards(two)
+    assert one.funnel == two.funnel
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def test_the_written_out_sql_gives_the_rows_of_the_build(catalog, settings):
         "WITH pool AS (SELECT response_id FROM candidates), p AS (FROM pool)"
         " SELECT p.response_id FROM p ORDER BY 1",
         "SELECT s.response_id, exact_mean(s.p) AS m, exact_sum(n_tokens + (1)) AS n,"
-        " messages(NULL, 'it''s', completion(NULL, concat('(', ')'))) AS c"
+        " concat('it''s', completion(NULL, concat('(', ')'))) AS c"
         " FROM sentences_flat AS s GROUP BY ALL ORDER BY ALL",
         "FROM verdicts, runs",
         'SELECT response_id FROM "Selection" AS "s" ORDER BY "response_id"',

@@ -399,3 +399,21 @@ def test_a_catalog_older_than_a_table_is_completed_by_init(made, response, appen
     assert found(catalog) == []
     shutil.rmtree(catalog.store.folder("repeat_scores"))
     assert any("has no log" in problem for _, problem, *_ in found(catalog))
+
+
+def test_a_copied_catalog_answers_for_its_own_builds(catalog, tmp_path):
+    """A copy would be checked by the shards of the original, or not at all."""
+    made = build(catalog, "low_t_rs")
+    outside = build(catalog.refresh(), "low_t_das", out=tmp_path / "elsewhere")
+    copy = tmp_path / "moved" / "copy.catalog"
+    shutil.copytree(catalog.path, copy)
+    shutil.rmtree(catalog.path)
+    moved = dasd_data.open(copy)
+    report = verify(moved.store)
+    assert report.sound
+    assert report.notes == []
+    assert report.checked["builds"] == 2
+    shard = copy / made.path.relative_to(catalog.path) / made.manifest["shards"][0]["path"]
+    flip(shard)
+    flip(outside.path / outside.manifest["shards"][0]["path"])
+    assert sorted(f[2] for f in found(moved)) == [shard.name] * 2

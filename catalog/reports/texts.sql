@@ -1,9 +1,8 @@
--- Rows of the split with their texts. They are put in order before they are rendered, which writes
--- each text twice.
+-- The texts of the split's rows, in no order, with the number of each row.
 SELECT
-    c.*,
+    n._row,
     q.text AS _question,
     completion(r.thinking, r.answer) AS _completion
-FROM _chosen AS c
-INNER JOIN responses AS r ON c.response_id = r.response_id
+FROM _numbered AS n
+INNER JOIN responses AS r ON n.response_id = r.response_id
 INNER JOIN questions AS q ON r.question_id = q.question_id

@@ -28,7 +28,7 @@ from builders.score.fake import FakeScorer
 from builders.shapes import Context
 from dasd_data import build as builds
 from dasd_data import catalog as catalogs
-from dasd_data import shards
+from dasd_data import materialize, shards, texts
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny"
 VIEW = "high_t_das"
@@ -72,7 +72,8 @@ def small_batches() -> None:
     segment_stage.TEXT_ROWS, segment_stage.SCORE_ROWS = 8, 8
     score_stage.COMMIT_ROWS, score_stage.READ_ROWS = 9, 4
     filter_stage.ROWS = 9
-    builds.BATCH_ROWS = 4
+    materialize.BATCH_ROWS = 4
+    texts.RUN_BYTES, texts.PIECE_BYTES = 4_000, 1_000
     shards.GROUP_ROWS = 3
     shards.write.__defaults__ = (shards.write.__defaults__[0], 6_000)
 

@@ -1,0 +1,81 @@
+"""The rows of `_chosen`, with their texts, as shards.
+
+DuckDB puts scores and ids in order. Texts are long: it only looks them up, and `texts` puts them
+in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from dasd_data import render, shards, sqlfiles
+from dasd_data.errors import ContractError
+from dasd_data.parameters import identifier
+from dasd_data.session import Session
+from dasd_data.shards import Shard
+from dasd_data.sqlfiles import SqlFile
+from dasd_data.texts import Texts
+
+BATCH_ROWS = 1_024
+
+
+def materialize(
+    session: Session,
+    view: SqlFile,
+    system: str | None,
+    rows: int,
+    folder: Path,
+    progress: Callable[[int], None],
+) -> list[Shard]:
+    """Write the chosen rows, of which there are `rows`, in the order of the view's key.
+
+    `progress` is told the number of rows of each row group that was written. Raises ContractError
+    for a response without a question, DataError where there is no room for the texts.
+    """
+    key = ", ".join(map(identifier, view.key))
+    session.execute(
+        "CREATE TEMP TABLE _numbered AS "
+        f"SELECT row_number() OVER (ORDER BY {key}) - 1 AS _row, response_id FROM _chosen"
+    )
+    with session.translated():
+        found = session.connection.sql(sqlfiles.report("texts")).to_arrow_reader(BATCH_ROWS)
+        with Texts(found.schema, rows) as texts:
+            texts.spill(found)
+            if missing := int((texts.sizes < 0).sum()):
+                raise ContractError(
+                    f"view {view.name} chose {missing:,} responses whose question is missing: "
+                    "`dasd-data verify` names what is damaged"
+                )
+            ordered = session.connection.sql(f"SELECT * FROM _chosen ORDER BY {key}")
+            columns = ordered.to_arrow_reader(BATCH_ROWS)
+            schema = pa.schema([*render.COLUMNS, *columns.schema])
+            groups = _groups(texts, columns, system, schema)
+            return shards.write(groups, schema, folder, progress)
+
+
+def _groups(
+    texts: Texts, columns: pa.RecordBatchReader, system: str | None, schema: pa.Schema
+) -> Iterator[tuple[pa.Table, int]]:
+    """Row groups of the shards, each with its bytes of text."""
+    ends = shards.group_ends(texts.sizes)
+    of_texts = texts.groups(ends)
+    start = 0
+    for end, group in zip(ends, _cut(columns, ends), strict=True):
+        question, completion = next(of_texts).itercolumns()
+        chats = render.render(question.chunk(0), completion.chunk(0), system)
+        whole = pa.table([*chats.itercolumns(), *group.itercolumns()], schema=schema)
+        yield whole.combine_chunks(), int(texts.sizes[start:end].sum())
+        start = end
+
+
+def _cut(batches: pa.RecordBatchReader, ends: Sequence[int]) -> Iterator[pa.Table]:
+    """Rows, which come in batches of any size, cut before each of `ends`."""
+    rest, start = batches.schema.empty_table(), 0
+    for end in ends:
+        while len(rest) < end - start:
+            rest = pa.concat_tables([rest, pa.Table.from_batches([next(batches)])])
+        yield rest[: end - start]
+        rest, start = rest[end - start :], end

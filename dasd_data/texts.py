@@ -1,0 +1,115 @@
+"""The texts of a split, put in the order of its rows: an external merge sort in bounded memory.
+
+A sort of whole rows copies each text several times, and spills them besides. Here a text is
+written once, to a file without a name, in runs that are each in order, and read once.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+RUN_BYTES = 32 << 20  # put in order in memory
+PIECE_BYTES = 256 << 10  # of each run that are in memory while runs are merged
+NUMBER = "_row"
+
+
+class Texts:
+    """Texts of rows 0 .. n-1, told by column `_row`, that came in any order. Use as a context.
+
+    `sizes` are the bytes of each row's texts, -1 where no such row came.
+    """
+
+    def __init__(self, schema: pa.Schema, rows: int) -> None:
+        self.sizes: NDArray[np.int64] = np.full(rows, -1, np.int64)
+        self._schema = schema
+        self._runs: list[range] = []  # of numbers of the file's pieces
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - gone with the process, if killed
+
+    def __enter__(self) -> Texts:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def spill(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Take all rows, each once. Raises OSError where the disk is full."""
+        with pa.ipc.new_file(self._file, self._schema) as writer:
+            pieces = 0
+            for run in _runs(batches):
+                step = max(len(run) * PIECE_BYTES // max(run.nbytes, 1), 1)
+                ordered = self._ordered(run)
+                writer.write_table(ordered, max_chunksize=step)
+                self._runs.append(range(pieces, pieces + -(-len(run) // step)))
+                pieces = self._runs[-1].stop
+        self._file.flush()
+
+    def groups(self, ends: Iterable[int]) -> Iterator[pa.Table]:
+        """The texts of the rows before each of `ends`, which rise, from the one before it on."""
+        self._file.seek(0)
+        with pa.ipc.open_file(self._file) as reader:
+            runs = [_Run(reader, pieces) for pieces in self._runs]
+            for end in ends:
+                parts = [part for run in runs for part in run.before(end)]
+                yield _in_order(pa.Table.from_batches(parts, self._schema)).drop_columns(NUMBER)
+
+    def _ordered(self, run: pa.Table) -> pa.Table:
+        lengths = np.zeros(len(run), np.int64)
+        for column in run.drop_columns(NUMBER).itercolumns():
+            lengths += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+        self.sizes[run[NUMBER].to_numpy()] = lengths
+        return _in_order(run)
+
+
+class _Run:
+    """Rows in order, read piece by piece."""
+
+    def __init__(self, reader: pa.ipc.RecordBatchFileReader, pieces: range) -> None:
+        self._reader, self._pieces = reader, iter(pieces)
+        self._piece: pa.RecordBatch | None = None
+
+    def before(self, end: int) -> Iterator[pa.RecordBatch]:
+        """The rows before `end` that were not yet given."""
+        while True:
+            if self._piece is None:
+                number = next(self._pieces, None)
+                if number is None:
+                    return
+                self._piece = self._reader.get_batch(number)
+            stop = int(np.searchsorted(self._piece[NUMBER].to_numpy(), end))
+            if stop < len(self._piece):
+                if stop:
+                    yield self._piece[:stop]
+                    self._piece = self._piece[stop:]
+                return
+            yield self._piece
+            self._piece = None
+
+
+def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches gathered into tables of about RUN_BYTES."""
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        waiting.append(batch)
+        size += batch.nbytes
+        if size >= RUN_BYTES:
+            run, waiting, size = pa.Table.from_batches(waiting), [], 0
+            yield run
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    return rows.take(np.argsort(rows[NUMBER].to_numpy())).combine_chunks()
