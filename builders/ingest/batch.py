@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from builders.records import Logprobs, Question, Record, Response, Scorer, TokenScores
@@ -82,7 +84,13 @@ class Batch:
         key = question_id(question.text, question.meta.get("system"))
         first = {"domain": question.domain, "reference_answer": question.reference_answer}
         self._put("questions", {"question_id": key, "text": question.text, **first}, place)
-        meta = json.dumps(question.meta, sort_keys=True, ensure_ascii=False, default=str)
+        meta = json.dumps(
+            _finite(question.meta),
+            sort_keys=True,
+            ensure_ascii=False,
+            default=str,
+            allow_nan=False,
+        )
         source = {
             "question_id": key,
             "source": question.source or "",
@@ -196,6 +204,17 @@ def response_id(response: Response, question: str) -> str:
         response.answer,
         response.finish_reason,
     )
+
+
+def _finite(value: Any) -> Any:
+    """A value with null for NaN and infinities, which JSON does not have; arrays as lists."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _decimal(value: float | None) -> float | None:

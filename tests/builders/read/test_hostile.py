@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from builders.read import expand, open, read
+from builders.read import expand, lines, open, read
 from dasd_data.errors import UsageError
 
 GOOD = [{"a": 1}, {"a": 2}]
@@ -203,3 +203,29 @@ def test_row_counts_of_a_damaged_parquet_file_give_no_place_that_is_none(tmp_pat
     assert "it says that it has -5 rows" in str(rows[0].error)
     assert [r.value for r in rows[1:]] == [{"a": i} for i in range(5, 12)]
     assert [r.line for r in rows[1:]] == list(range(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "blank"),
+    [("a.jsonl", b'{"a": 1}\n', b"\n \t\r\n"), ("a.csv", b"a\n1\n", b"\n\r\n")],
+)
+def test_blank_lines_are_skipped_many_at_a_time(
+    tmp_path: Path, name: str, head: bytes, blank: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small archive of a billion blank lines would keep a process busy for half an hour."""
+    made: list[object] = []
+    kept = lines.Line
+    monkeypatch.setattr(lines, "Line", lambda *line: made.append(line) or kept(*line))
+    path = tmp_path / name
+    path.write_bytes(head + blank * 700_000 + head.splitlines()[-1] + b"\n")
+    rows = list(read(path))
+    assert [list(map(str, (r.value or {}).values())) for r in rows] == [["1"], ["1"]]
+    assert rows[-1].line == (1_400_002 if name == "a.jsonl" else 2)
+    assert len(made) < 20
+
+
+def test_a_blank_line_within_quotes_is_text(tmp_path: Path) -> None:
+    """A response of several paragraphs would lose what divides them."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'a,b\n\n"1\n\n\n2",3\n\n')
+    assert [r.value for r in read(path)] == [{"a": "1\n\n\n2", "b": "3"}]
