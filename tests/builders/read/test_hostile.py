@@ -229,3 +229,51 @@ def test_a_blank_line_within_quotes_is_text(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b'a,b\n\n"1\n\n\n2",3\n\n')
     assert [r.value for r in read(path)] == [{"a": "1\n\n\n2", "b": "3"}]
+
+
+def test_a_text_that_parquet_stores_once_is_refused_where_a_row_is_over_the_cap(
+    tmp_path: Path,
+) -> None:
+    """A file of a few KB would decode to rows that no JSON file may have."""
+    texts = pa.array(["short", "x" * MB]).take([0, 1, 0, 0])
+    nested = pa.array([["y" * 1000], [], ["y" * 1000] * 1100, ["z"]], pa.list_(pa.string()))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": texts, "b": nested}), path, dictionary_pagesize_limit=1 << 30)
+    assert path.stat().st_size < 100_000
+    rows = list(read(path, row_cap_bytes=MB))
+    assert [r.line for r in rows] == [1, 2, 3, 4]
+    assert [r.error and r.error.split(",")[1] for r in rows] == [
+        None, " over the cap of 1 MB", " over the cap of 1 MB", None
+    ]  # fmt: skip
+    assert rows[3].value == {"a": "short", "b": ["z"]}
+
+
+def test_numbers_that_parquet_stores_once_are_a_bomb(tmp_path: Path) -> None:
+    """A list of a billion zeros takes a few KB in a file, and 8 GB in memory."""
+    path = tmp_path / "a.parquet"
+    lists = pa.ListArray.from_arrays([0, 0, 1 << 20], pa.array([0] * (1 << 20)))
+    few = pa.table({"a": pa.array([[1], [2]], lists.type)})
+    with pq.ParquetWriter(path, few.schema) as writer:
+        writer.write_table(few)
+        writer.write_table(pa.table({"a": lists}))
+        writer.write_table(few)
+    rows = list(read(path, row_cap_bytes=1 << 16))
+    assert [r.line for r in rows] == [1, 2, 3, 5, 6]
+    assert "row group 1 is damaged" in str(rows[2].error)
+    assert "it is a bomb" in str(rows[2].error)
+    assert len(list(read(path))) == 6
+
+
+@pytest.mark.slow
+def test_a_dictionary_of_one_long_text_is_read_in_flat_memory(tmp_path: Path) -> None:
+    """64 rows of it, each 64 MB, were decoded at once: 4 GB."""
+    path = tmp_path / "a.parquet"
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array(["x" * 64 * MB]))
+    pq.write_table(pa.table({"a": text}), path, dictionary_pagesize_limit=1 << 30)
+    code = COUNT.replace("r.line, r.value, r.error", "r.line, len(r.value['a']), r.error")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    grown, *rows = eval(done.stdout)
+    assert rows == [(i, 64 * MB, None) for i in range(1, 65)]
+    assert grown < 1000
