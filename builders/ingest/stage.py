@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from builders import read, shapes
+from builders.ingest.again import otherwise
 from builders.ingest.batch import Batch, Place
 from builders.run import Run, reason, to_table
 from builders.segment import SEGMENTER
@@ -33,7 +34,10 @@ BATCH_BYTES, BATCH_SECONDS = 32 << 20, 60.0  # in memory twice; at risk when the
 EXCERPTS = 1_000  # refused rows of a file that are kept with their beginning; the others without
 UNKNOWN_ROWS = 100  # rows of no known shape at the beginning of a file, before it is given up
 LIVE_OBJECTS = 1_000_000
-OTHER_CONTENT = "a row with the same key and other content is there already"
+OTHER_CONTENT = (
+    "a row with the same key and other content is there already: its text differs, or a setting "
+    "such as the temperature or the model"
+)
 OTHER_PENDING = (
     "its key was announced with other content by a run that died or still goes on: let that run "
     "end, or drop what it left with `dasd-data gc --pending`"
@@ -114,6 +118,7 @@ class Ingest:
         self._drop_conflicts(tables)
         for name, table in _derived(tables, self.run, self._table_of).items():
             tables[name] = table
+        self._count_unnamed(tables)
         done = self.run.append(tables)
         self._refuse_late(done, places)
         if "responses" in tables and self.seen is not None:
@@ -123,6 +128,15 @@ class Ingest:
                 self.run.counts[f"same {name}"] += done[name].same
                 self.run.counts[f"repeated {name}"] += done[name].repeated
         self._start()
+
+    def _count_unnamed(self, tables: Mapping[str, pa.Table]) -> None:
+        """Count the new responses that nothing says the model or the temperature of."""
+        if "responses" not in tables:
+            return
+        rows = tables["responses"].select(["response_id", "model", "temperature"])
+        fresh = kept(rows, ~self.run.writer.known("responses", rows))
+        for name in ("model", "temperature"):
+            self.run.counts[f"no {name}"] += fresh[name].null_count
 
     def _places(self, tables: Mapping[str, pa.Table]) -> dict[str, list[Place]]:
         """Where each response of the batch stands."""
@@ -209,7 +223,8 @@ def ingest(
     A row that cannot be taken goes to `quarantine` with file, line and reason; with `strict` it
     raises DataError instead. `progress` is told how many more bytes were read. Sentences and
     their sums are made on the way. Ids of the responses read are added to `seen`. Returns counts
-    by name. Raises UsageError where no file has a known shape.
+    by name, among them `set otherwise: …` for each setting in which an earlier ingest of the same
+    files differs. Raises UsageError where no file has a known shape.
     """
     inputs = read.expand(paths)
     configuration = {
@@ -230,6 +245,10 @@ def ingest(
             raise stage.unknown
         stage.commit()
     run.counts += segment_missing(catalog)
+    there = run.counts["same questions"] or run.counts["same responses"] or run.counts["refused"]
+    differs = otherwise(catalog, context, run.run_id, configuration["file"]) if there else []
+    for difference in differs:
+        run.counts[f"set otherwise: {difference}"] += 1
     return run.counts
 
 

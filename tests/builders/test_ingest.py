@@ -417,3 +417,27 @@ def test_other_columns_are_kept_as_json(catalog, tmp_path, context):
     kept = json.loads(meta, parse_constant=pytest.fail)
     assert kept["test"] == [1.5, None]
     assert kept["entry_point"] is None
+
+
+def test_what_nothing_says_of_a_response_is_counted(catalog, jsonl, context):
+    """No view would take the responses, and nobody would know why."""
+    rows = [
+        {"prompt": "Q?", "completion": "A."},
+        {"prompt": "R?", "completion": "B.", "model": "m"},
+    ]
+    path = str(jsonl(rows))
+    counts = ingest(catalog, [path], context())
+    assert (counts["no model"], counts["no temperature"]) == (1, 2)
+    assert not any(ingest(catalog, [path], context())[f"no {n}"] for n in ("model", "temperature"))
+
+
+def test_files_that_come_again_with_other_settings_are_told(catalog, jsonl, context):
+    """The same responses would stand in the catalog twice, once without a temperature."""
+    keyed = {"prompt": "Q?", "completion": "A.", "uuid": "8f1c0000-0000-4000-8000-000000000000"}
+    path = str(jsonl([keyed, {"prompt": "R?", "completion": "B."}]))
+    ingest(catalog, [path], context())
+    counts = ingest(catalog, [path], context(temperature=0.6))
+    assert (counts["responses"], counts["refused"]) == (1, 1)
+    assert counts["set otherwise: temperature: none, now 0.6"] == 1
+    again = ingest(catalog, [path], context(temperature=0.6))
+    assert not any(name.startswith("set otherwise") for name in again)
