@@ -295,9 +295,9 @@ def test_a_refused_response_takes_its_own_tokens_only(catalog, jsonl, chat, cont
         row["uuid"] = "k1"
     counts = ingest(catalog, [str(jsonl([good, bad]))], context())
     assert (counts["responses"], counts["refused"]) == (1, 1)
-    assert values(catalog, "SELECT line, reason FROM quarantine") == [
-        (2, "responses: a row with the same key and other content is there already")
-    ]
+    ((line, reason),) = values(catalog, "SELECT line, reason FROM quarantine")
+    assert line == 2
+    assert "responses: a row with the same key and other content is there already" in reason
     query = (
         "SELECT answer, sum(n_tokens) FROM sentences_flat JOIN responses USING (response_id)"
         " GROUP BY ALL"
