@@ -89,12 +89,12 @@ class Catalog:
                     files.verify(path, verified)
 
     def checked_session(self) -> Session:
-        """A session whose files have all been checked, for stages that derive rows from rows.
+        """A session over the tables alone, all files checked, for what derives rows from rows.
 
         What was derived from a damaged file would stay, and look sound, after it is restored.
         """
         self.verify_files(TABLES)
-        return self.session()
+        return Session(self.files, threads=self.config.threads, limits=self.config.sql)
 
     @cached_property
     def _sessions(self) -> dict[str, Session]:

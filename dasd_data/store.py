@@ -52,9 +52,14 @@ class Store(Tables):
             raise UsageError(f"there is no catalog at {path}: run `dasd-data init {path}`")
         return store
 
-    def newest(self, table: str) -> tuple[DeltaTable, State, list[File]]:
-        """A table's newest version: handle, state and files, checked against the last snapshot."""
-        base = self.snapshot().tables.get(table, State())
+    def newest(
+        self, table: str, since: Snapshot | None = None
+    ) -> tuple[DeltaTable, State, list[File]]:
+        """A table's newest version: handle, state and files, checked against a snapshot.
+
+        By default that is the last one; an older one that is at hand will do as well.
+        """
+        base = (since or self.snapshot()).tables.get(table, State())
         if base.version < 0 and not self.folder(table).is_dir():
             raise UsageError(f"{self.path} is older than table {table}: {self.completes}")
         handle = self.delta(table)

@@ -24,6 +24,7 @@ from dasd_data import log
 from dasd_data.keys import KeyIndex, content_hashes, first_of_key, kept
 from dasd_data.log import File, State
 from dasd_data.schema import TABLES, Table
+from dasd_data.snapshots import Snapshot
 from dasd_data.store import Store
 from dasd_data.tables import attempts
 
@@ -44,6 +45,10 @@ class Writer:
     def __init__(self, store: Store, what: str) -> None:
         self.store, self.what = store, what
         self._tables: dict[str, _KeyedTable] = {}
+
+    @cached_property
+    def _since(self) -> Snapshot:
+        return self.store.snapshot()
 
     def append(self, batches: Mapping[str, pa.Table]) -> dict[str, Appended]:
         """Append rows to tables, in commit order, then record a snapshot.
@@ -122,20 +127,20 @@ class Writer:
     def table(self, name: str) -> _KeyedTable:
         """The writer's keyed view of one table."""
         if name not in self._tables:
-            self._tables[name] = _KeyedTable(self.store, TABLES[name], self.what)
+            self._tables[name] = _KeyedTable(self.store, TABLES[name], self.what, self._since)
         return self._tables[name]
 
 
 class _KeyedTable:
     """One table of a writer: its handle, and the keys up to the handle's version."""
 
-    def __init__(self, store: Store, spec: Table, what: str) -> None:
-        self.store, self.spec, self.what = store, spec, what
+    def __init__(self, store: Store, spec: Table, what: str, since: Snapshot) -> None:
+        self.store, self.spec, self.what, self.since = store, spec, what, since
         self._version = -1
 
     @cached_property
     def _opened(self) -> tuple[DeltaTable, list[File]]:
-        handle, _, found = self.store.newest(self.spec.name)
+        handle, _, found = self.store.newest(self.spec.name, self.since)
         self._version = handle.version()
         return handle, found
 
@@ -157,7 +162,9 @@ class _KeyedTable:
             pq.read_table(folder / f.name, columns=columns, page_checksum_verification=True)
             for f in found
         ]
-        rows = pa.concat_tables(tables)
+        self._add_keys(index, pa.concat_tables(tables))
+
+    def _add_keys(self, index: KeyIndex, rows: pa.Table) -> None:
         index.add(rows.select(self.spec.key), rows["content_hash"].to_numpy())
 
     @property
@@ -165,8 +172,8 @@ class _KeyedTable:
         """The version up to which the keys are read."""
         return int(self._handle.version())
 
-    def refresh(self) -> None:
-        """Take in what other writers committed."""
+    def refresh(self, own: str | None = None, rows: pa.Table | None = None) -> None:
+        """Take in what was committed; the file `own` has these `rows` and is not read again."""
         handle, index = self._handle, self._index
         handle.update_incremental()
         news = log.entries(self.store.folder(self.spec.name), self._version, handle.version())
@@ -175,7 +182,11 @@ class _KeyedTable:
                 for name in ("_opened", "_index"):
                     self.__dict__.pop(name, None)
                 return
-            self._read_keys(index, [file for file in entry.adds if file.fresh])
+            for file in entry.adds:
+                if file.name == own and rows is not None:
+                    self._add_keys(index, rows)
+                elif file.fresh:
+                    self._read_keys(index, [file])
             self._version = entry.version
 
     def find(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -199,8 +210,9 @@ class _KeyedTable:
             fresh = self._missing(rows, result)
             if len(fresh) == 0:
                 return result
-            if self.store.commit(self._handle, self.spec, fresh, self.what):
-                self.refresh()
+            added = self.store.write(self.spec, fresh)
+            if self.store.commit_file(self._handle, self.spec, added, self.what):
+                self.refresh(added["path"], fresh)
                 result.new = len(fresh)
                 return result
         raise AssertionError("attempts end in an error")

@@ -35,6 +35,13 @@ KINDS = ("questions", "responses", "logprobs")
     "--name", default="teacher", show_default=True, help="Name of the scorer of log-probs."
 )
 @click.option("--model", help="Model of responses that name none.")
+@click.option(
+    "--policy",
+    type=click.Choice(["teacher", "student"]),
+    default="teacher",
+    show_default=True,
+    help="Who sampled the responses; splits take the teacher's.",
+)
 @click.option("--temperature", type=float, help="Temperature of responses that name none.")
 @click.option("--strict", is_flag=True, help="Stop at the first row that cannot be taken.")
 @threads_option
@@ -82,6 +89,22 @@ def report(counts: Counter[str]) -> None:
         note("there already: " + ", ".join(f"{v:,} {n}" for n, v in same.items() if v))
     if counts["repeated responses"]:
         note(f"{count(counts['repeated responses'], 'response')} repeated within the files")
+    if counts["no model"]:
+        note(
+            f"{count(counts['no model'], 'response')} of no known model, taken for the teacher's: "
+            "pass --model, and --policy student if they are the student's"
+        )
+    if counts["no temperature"]:
+        note(
+            f"{count(counts['no temperature'], 'response')} of no known temperature, which no view "
+            "low_t_… or high_t_… takes: pass --temperature"
+        )
+    prefix = "set otherwise: "
+    if differs := [name.removeprefix(prefix) for name in counts if name.startswith(prefix)]:
+        note(
+            f"these files were ingested before with other settings ({'; '.join(differs)}): rows "
+            "with a key of their own are refused as other content, others are new responses"
+        )
     if counts["unaligned"]:
         note(
             f"{counts['unaligned']:,} could not be aligned: dasd-data sql "

@@ -23,10 +23,13 @@ from dasd_data.cli.common import (
     help="Another one's sentences stand beside the usual, for the robustness card.",
 )
 @click.option("--questions", type=int, help="Only so many questions, the first in a seeded order.")
+@click.option("--retry", is_flag=True, help="Also log-probs that could not be aligned before.")
 @threads_option
 @catalog_option
 @json_option
-def command(segmenter: str, questions: int | None, catalog: str | None, as_json: bool) -> None:
+def command(
+    segmenter: str, questions: int | None, retry: bool, catalog: str | None, as_json: bool
+) -> None:
     """Cut responses into sentences and sum log-probs per sentence, where either is missing.
 
     Runs by itself after an ingest or a score; by hand after an interruption, or for a new
@@ -41,6 +44,7 @@ def command(segmenter: str, questions: int | None, catalog: str | None, as_json:
             progress.update,
             name=None if segmenter == "dasd" else segmenter,
             questions=questions,
+            retry=retry,
         )
     if as_json:
         print_json(dict(counts))

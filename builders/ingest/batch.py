@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from builders.records import Logprobs, Question, Record, Response, Scorer, TokenScores
 from builders.run import to_table
 from dasd_data.errors import RowError
 from dasd_data.keys import digest, question_id
+from dasd_data.schema import TABLES
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -26,8 +29,8 @@ Place = tuple[str, int]  # file and line
 class Batch:
     """Rows that wait for their commit. `size` estimates their bytes.
 
-    `places` has the file and line of every row of a table; `owners` has, for every row of tokens,
-    the number of its row of responses, None for log-probs that came apart.
+    `places` has the file and line of every row of a table; `owners` has, for every row of responses
+    and of tokens, the number of its response in the batch, None for log-probs that came apart.
     """
 
     run_id: str
@@ -35,7 +38,7 @@ class Batch:
     size: int = 0
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     places: dict[str, list[Place]] = field(default_factory=dict)
-    owners: list[int | None] = field(default_factory=list)
+    owners: dict[str, list[int | None]] = field(default_factory=dict)
     scorers: set[tuple[str, str]] = field(default_factory=set)  # those that have a row
 
     def add(self, record: Record, place: Place) -> None:
@@ -55,8 +58,22 @@ class Batch:
         self.size += len(text)
 
     def tables(self) -> dict[str, pa.Table]:
-        """The rows as Arrow tables by name."""
-        return {name: to_table(name, rows) for name, rows in self.rows.items()}
+        """The rows as Arrow tables by name, in the order of their files' first key.
+
+        Rows that were taken are let go, so that they are not in memory twice; places and owners
+        stay, in the order of the tables.
+        """
+        made = {}
+        for name in list(self.rows):
+            key = TABLES[name].key[0]
+            rows = self.rows[name] if name == "quarantine" else self.rows.pop(name)
+            keys = [str(row[key]) for row in rows]
+            order = sorted(range(len(rows)), key=keys.__getitem__)
+            made[name] = to_table(name, (rows[i] for i in order))
+            self.places[name] = [self.places[name][i] for i in order]
+            if name in self.owners:
+                self.owners[name] = [self.owners[name][i] for i in order]
+        return made
 
     def _put(self, table: str, row: dict[str, Any], place: Place) -> None:
         self.rows.setdefault(table, []).append(row)
@@ -67,7 +84,13 @@ class Batch:
         key = question_id(question.text, question.meta.get("system"))
         first = {"domain": question.domain, "reference_answer": question.reference_answer}
         self._put("questions", {"question_id": key, "text": question.text, **first}, place)
-        meta = json.dumps(question.meta, sort_keys=True, ensure_ascii=False, default=str)
+        meta = json.dumps(
+            _finite(question.meta),
+            sort_keys=True,
+            ensure_ascii=False,
+            default=str,
+            allow_nan=False,
+        )
         source = {
             "question_id": key,
             "source": question.source or "",
@@ -102,9 +125,11 @@ class Batch:
             "finish_reason": response.finish_reason,
         }
         self._put("responses", row, place)
+        number = len(self.rows["responses"]) - 1
+        self.owners.setdefault("responses", []).append(number)
         self.size += len(response.thinking or "") + len(response.answer)
         for tokens in response.tokens:
-            self._tokens(key, tokens, place, len(self.rows["responses"]) - 1)
+            self._tokens(key, tokens, place, number)
 
     def _logprobs(self, record: Logprobs, place: Place) -> None:
         if not _UUID.fullmatch(record.key):
@@ -134,7 +159,7 @@ class Batch:
             "run_id": self.run_id,
         }
         self._put("tokens", row, place)
-        self.owners.append(owner)
+        self.owners.setdefault("tokens", []).append(owner)
         self.size += 12 * len(tokens.token_bytes)
 
 
@@ -179,6 +204,17 @@ def response_id(response: Response, question: str) -> str:
         response.answer,
         response.finish_reason,
     )
+
+
+def _finite(value: Any) -> Any:
+    """A value with null for NaN and infinities, which JSON does not have; arrays as lists."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _decimal(value: float | None) -> float | None:

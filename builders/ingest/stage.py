@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from builders import read, shapes
+from builders.ingest.again import otherwise
 from builders.ingest.batch import Batch, Place
 from builders.run import Run, reason, to_table
 from builders.segment import SEGMENTER
@@ -28,11 +30,14 @@ from dasd_data.interrupts import held
 from dasd_data.keys import first_of_key, kept
 from dasd_data.writer import Appended
 
-BATCH_BYTES, BATCH_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
+BATCH_BYTES, BATCH_SECONDS = 32 << 20, 60.0  # in memory twice; at risk when the process dies
 EXCERPTS = 1_000  # refused rows of a file that are kept with their beginning; the others without
 UNKNOWN_ROWS = 100  # rows of no known shape at the beginning of a file, before it is given up
 LIVE_OBJECTS = 1_000_000
-OTHER_CONTENT = "a row with the same key and other content is there already"
+OTHER_CONTENT = (
+    "a row with the same key and other content is there already: its text differs, or a setting "
+    "such as the temperature or the model"
+)
 OTHER_PENDING = (
     "its key was announced with other content by a run that died or still goes on: let that run "
     "end, or drop what it left with `dasd-data gc --pending`"
@@ -43,10 +48,15 @@ class Ingest:
     """One ingest run: reads inputs, fills batches, commits them by size and by time."""
 
     def __init__(
-        self, catalog: Catalog, context: shapes.Context, strict: bool, run: Run, seen: set[str]
+        self,
+        catalog: Catalog,
+        context: shapes.Context,
+        strict: bool,
+        run: Run,
+        seen: set[str] | None,
     ) -> None:
         self.context, self.strict, self.run, self.seen = context, strict, run, seen
-        self._known_tables = token_tables(catalog)
+        self.catalog = catalog
         self.excerpts = EXCERPTS
         self.known = False  # whether any file's shape was
         self.unknown: UsageError | None = None  # the first row's whose shape was not
@@ -104,12 +114,14 @@ class Ingest:
 
     def _commit(self) -> None:
         tables = self.batch.tables()
+        places = self._places(tables)
         self._drop_conflicts(tables)
         for name, table in _derived(tables, self.run, self._table_of).items():
             tables[name] = table
+        self._count_unnamed(tables)
         done = self.run.append(tables)
-        self._refuse_late(done)
-        if "responses" in tables:
+        self._refuse_late(done, places)
+        if "responses" in tables and self.seen is not None:
             self.seen.update(tables["responses"]["response_id"].to_pylist())
         for name in ("questions", "responses", "tokens"):
             if name in done:
@@ -117,17 +129,32 @@ class Ingest:
                 self.run.counts[f"repeated {name}"] += done[name].repeated
         self._start()
 
-    def _refuse_late(self, done: Mapping[str, Appended]) -> None:
+    def _count_unnamed(self, tables: Mapping[str, pa.Table]) -> None:
+        """Count the new responses that nothing says the model or the temperature of."""
+        if "responses" not in tables:
+            return
+        rows = tables["responses"].select(["response_id", "model", "temperature"])
+        fresh = kept(rows, ~self.run.writer.known("responses", rows))
+        for name in ("model", "temperature"):
+            self.run.counts[f"no {name}"] += fresh[name].null_count
+
+    def _places(self, tables: Mapping[str, pa.Table]) -> dict[str, list[Place]]:
+        """Where each response of the batch stands."""
+        found: dict[str, list[Place]] = {}
+        if "responses" in tables:
+            ids = tables["responses"]["response_id"].to_pylist()
+            for key, place in zip(ids, self.batch.places["responses"], strict=True):
+                found.setdefault(key, []).append(place)
+        return found
+
+    def _refuse_late(self, done: Mapping[str, Appended], places: Mapping[str, list[Place]]) -> None:
         """Quarantine responses that another process announced with other content meanwhile."""
         late = done["responses"].conflicts if "responses" in done else None
         if late is None:
             return
-        ids = set(late["response_id"].to_pylist())
         refused = Batch(self.run.run_id, self.context.tokenizer)
-        for row, place in zip(
-            self.batch.rows["responses"], self.batch.places["responses"], strict=True
-        ):
-            if row["response_id"] in ids:
+        for key in dict.fromkeys(late["response_id"].to_pylist()):
+            for place in places[key]:
                 self.run.counts["refused"] += 1
                 refused.refuse(place, f"responses: {OTHER_PENDING}")
         self.run.append(refused.tables())
@@ -142,6 +169,10 @@ class Ingest:
             return TokenTable.load(self.context.tokenizer)
         return self._known_tables(scorer)
 
+    @cached_property
+    def _known_tables(self) -> TableOf:
+        return token_tables(self.catalog)
+
     def _refuse(self, place: Place, why: str, raw: bytes | None = None) -> None:
         if self.strict:
             raise DataError(f"{place[0]}:{place[1]}: {why}")
@@ -154,7 +185,7 @@ class Ingest:
 
         The tokens of a refused response go with it, whatever their own key: they are of its text.
         """
-        gone: set[int] = set()
+        gone: set[int | None] = set()
         for name in ("question_sources", "responses", "tokens"):
             if name not in tables:
                 continue
@@ -164,14 +195,15 @@ class Ingest:
             if name == "responses":
                 pending = self.run.writer.pending(tables[name])
                 conflict |= pending
+            owners = self.batch.owners.get(name, [])
             for i in conflict.nonzero()[0].tolist():
-                if name != "tokens" or self.batch.owners[i] not in gone:
+                if name != "tokens" or owners[i] not in gone:
                     why = OTHER_PENDING if pending[i] else OTHER_CONTENT
                     self._refuse(self.batch.places[name][i], f"{name}: {why}")
                 if name == "responses":
-                    gone.add(i)
+                    gone.add(owners[i])
             if name == "tokens":
-                conflict |= np.array([owner in gone for owner in self.batch.owners], bool)
+                conflict |= np.array([owner in gone for owner in owners], bool)
             tables[name] = kept(tables[name], ~conflict)
         if "quarantine" in self.batch.rows:
             tables["quarantine"] = to_table("quarantine", self.batch.rows["quarantine"])
@@ -191,7 +223,8 @@ def ingest(
     A row that cannot be taken goes to `quarantine` with file, line and reason; with `strict` it
     raises DataError instead. `progress` is told how many more bytes were read. Sentences and
     their sums are made on the way. Ids of the responses read are added to `seen`. Returns counts
-    by name. Raises UsageError where no file has a known shape.
+    by name, among them `set otherwise: …` for each setting in which an earlier ingest of the same
+    files differs. Raises UsageError where no file has a known shape.
     """
     inputs = read.expand(paths)
     configuration = {
@@ -200,7 +233,7 @@ def ingest(
         "segmenter": SEGMENTER,
     }
     with _few_collections(), Run(catalog.store, "ingest", configuration) as run:
-        stage = Ingest(catalog, context, strict, run, seen if seen is not None else set())
+        stage = Ingest(catalog, context, strict, run, seen)
         try:
             for path in inputs:
                 stage.file(path, progress)
@@ -212,6 +245,10 @@ def ingest(
             raise stage.unknown
         stage.commit()
     run.counts += segment_missing(catalog)
+    there = run.counts["same questions"] or run.counts["same responses"] or run.counts["refused"]
+    differs = otherwise(catalog, context, run.run_id, configuration["file"]) if there else []
+    for difference in differs:
+        run.counts[f"set otherwise: {difference}"] += 1
     return run.counts
 
 
@@ -242,7 +279,7 @@ def _derived(tables: Mapping[str, pa.Table], run: Run, table_of: TableOf) -> dic
     responses = _distinct(_of(responses, sorted(fresh)))
     if not len(responses):
         return {}
-    sentences = sentence_rows(responses.to_pylist(), run.run_id)
+    sentences = sentence_rows(_dictionaries(responses), run.run_id)
     derived = {"sentences": sentences}
     if tokens is None or not len(tokens):
         return derived
@@ -253,6 +290,12 @@ def _derived(tables: Mapping[str, pa.Table], run: Run, table_of: TableOf) -> dic
     # What fails here is tried again, and told, by `segment_missing` at the end of the run.
     derived["sentence_scores"] = score_rows(texts, mine, table_of, run.run_id).rows
     return derived
+
+
+def _dictionaries(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows one after the other: as Python's they are as large as the table."""
+    for batch in rows.to_batches(64):
+        yield from batch.to_pylist()
 
 
 def _new(run: Run, name: str, rows: pa.Table) -> Sequence[Any]:

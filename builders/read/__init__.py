@@ -52,16 +52,16 @@ def _rows(path: Path, row_cap_bytes: int, on_bytes: OnBytes | None) -> Iterator[
         line = 1
         for part in saved_files(path):
             with ByteStream(part, on_bytes) as stream:
-                for row in read_arrow(file, stream, line):
+                for row in read_arrow(file, stream, line, row_cap_bytes):
                     line = row.line + 1
                     yield row
     elif is_parquet(path):
-        yield from read_parquet(file, path, on_bytes)
+        yield from read_parquet(file, path, on_bytes, row_cap_bytes)
     else:
         with ByteStream(path, on_bytes) as stream:
             form = sniff(path, stream)
             if form == "arrow":
-                yield from read_arrow(file, stream)
+                yield from read_arrow(file, stream, cap=row_cap_bytes)
                 return
             if form in _REFUSED:
                 yield RawRow(file, 1, None, _REFUSED[form], stream.peek(EXCERPT_BYTES))

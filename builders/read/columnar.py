@@ -1,7 +1,8 @@
 """Parquet, Arrow files and saved `datasets` data sets, batch by batch.
 
 A list of numbers becomes a NumPy array (a view of the batch), which spares one Python object a
-token; everything else is what `to_pylist` gives.
+token; everything else is what `to_pylist` gives. Texts that repeat are decoded row by row, and a
+row over the cap not at all.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.read.open import ByteStream, DamagedStreamError
-from builders.read.rows import OnBytes, RawRow, repeated
+from builders.read.decoded import decoded_bytes
+from builders.read.open import RATIO_CAP, ByteStream, DamagedStreamError
+from builders.read.rows import ROW_CAP_BYTES, OnBytes, RawRow, repeated, size
 
 BATCH_ROWS = 64  # rows of 64K tokens with ids and log-probs: 50 MB
+BATCH_BYTES = 64 << 20
+FREE_GROUPS = 4  # caps of a row that a row group may spell out as, however small it is
 ARROW_MAGIC = b"ARROW1"
+
+_WIDTHS = {"BOOLEAN": 1, "INT64": 8, "DOUBLE": 8, "INT96": 12}  # of a value; of a text's place 4
 
 # What pyarrow raises for values that it cannot read: its own errors, times out of range, time
 # zones that nobody knows, text that is not UTF-8, types that nest too deeply.
@@ -39,10 +46,12 @@ class _Saved(msgspec.Struct):
     shards: list[_Shard] = msgspec.field(name="_data_files", default_factory=list)
 
 
-def read_parquet(file: str, path: Path, on_bytes: OnBytes | None) -> Iterator[RawRow]:
+def read_parquet(
+    file: str, path: Path, on_bytes: OnBytes | None, cap: int = ROW_CAP_BYTES
+) -> Iterator[RawRow]:
     """The rows of a Parquet file; a row group that is damaged is one error."""
     try:
-        parquet = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+        parquet = _opened(path)
     except (*_DAMAGE, OSError) as error:
         yield RawRow(file, 1, None, f"not a readable Parquet file: {_said(error)}")
         return
@@ -55,8 +64,8 @@ def read_parquet(file: str, path: Path, on_bytes: OnBytes | None) -> Iterator[Ra
             try:
                 if last < first - 1:
                     raise ValueError(f"it says that it has {meta.num_rows} rows")
-                for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group]):
-                    yield from _rows(file, line, batch)
+                for batch in parquet.iter_batches(_batch_rows(meta, cap), row_groups=[group]):
+                    yield from _rows(file, line, batch, cap)
                     line += batch.num_rows
             except (*_DAMAGE, OSError) as error:
                 reason = f"row group {group} is damaged from here to row {max(line, last)}"
@@ -66,7 +75,37 @@ def read_parquet(file: str, path: Path, on_bytes: OnBytes | None) -> Iterator[Ra
                 on_bytes(sum(meta.column(i).total_compressed_size for i in range(meta.num_columns)))
 
 
-def read_arrow(file: str, stream: ByteStream, first: int = 1) -> Iterator[RawRow]:
+def _opened(path: Path) -> pq.ParquetFile:
+    """The file, its texts as they are stored: each once, with the rows that have it."""
+    options = {"pre_buffer": False, "page_checksum_verification": True}
+    parquet = pq.ParquetFile(path, **options)
+    columns = [parquet.schema.column(i) for i in range(len(parquet.schema))]
+    texts = [c.path for c in columns if c.physical_type == "BYTE_ARRAY"]
+    metadata = parquet.metadata
+    parquet.close()
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=texts, **options)
+
+
+def _batch_rows(group: pq.RowGroupMetaData, cap: int) -> int:
+    """How many rows of a group to read at a time. Raises ValueError where its rows are a bomb.
+
+    A number takes as many bytes as its type has, however few it is stored in.
+    """
+    columns = [group.column(i) for i in range(group.num_columns)]
+    values = sum(c.num_values * _WIDTHS.get(c.physical_type, 4) for c in columns)
+    stored = sum(c.total_compressed_size for c in columns)
+    most = max(values, *(c.total_uncompressed_size for c in columns), 0)
+    if most > FREE_GROUPS * cap + RATIO_CAP * stored:
+        raise ValueError(
+            f"it is a bomb: {stored:,} bytes of it hold more than {most:,} "
+            f"({RATIO_CAP} times as many, and {size(FREE_GROUPS * cap)})"
+        )
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(values, 1)))
+
+
+def read_arrow(
+    file: str, stream: ByteStream, first: int = 1, cap: int = ROW_CAP_BYTES
+) -> Iterator[RawRow]:
     """The rows of an Arrow IPC stream or file (a stream between two magic words)."""
     line = first
     try:
@@ -76,7 +115,7 @@ def read_arrow(file: str, stream: ByteStream, first: int = 1) -> Iterator[RawRow
             for batch in batches:
                 batch.validate(full=True)  # offsets and indices that point outside would be read
                 for start in range(0, batch.num_rows, BATCH_ROWS):
-                    yield from _rows(file, line + start, batch.slice(start, BATCH_ROWS))
+                    yield from _rows(file, line + start, batch.slice(start, BATCH_ROWS), cap)
                 line += batch.num_rows
     except (*_DAMAGE, OSError, DamagedStreamError) as error:
         yield RawRow(file, line, None, f"the Arrow data is damaged from here on: {_said(error)}")
@@ -106,7 +145,23 @@ def saved_files(folder: Path) -> list[Path]:
     return [f for p in paths for f in (saved_files(p) if p.is_dir() else [p])]
 
 
-def _rows(file: str, first: int, batch: pa.RecordBatch) -> Iterator[RawRow]:
+def _rows(file: str, first: int, batch: pa.RecordBatch, cap: int) -> Iterator[RawRow]:
+    """The rows of a batch, of which no more is decoded at a time than BATCH_BYTES or one row."""
+    sizes = sum((decoded_bytes(column) for column in batch.columns), np.zeros(len(batch), np.int64))
+    start = 0
+    while start < len(batch):
+        if sizes[start] > cap:
+            reason = f"the row is {size(int(sizes[start]))} long, over the cap of {size(cap)}"
+            yield RawRow(file, first + start, None, reason)
+            start += 1
+            continue
+        over = np.flatnonzero(sizes[start:].cumsum() > min(BATCH_BYTES, cap))
+        stop = start + max(1, int(over[0])) if len(over) else len(batch)
+        yield from _decoded_rows(file, first + start, batch.slice(start, stop - start))
+        start = stop
+
+
+def _decoded_rows(file: str, first: int, batch: pa.RecordBatch) -> Iterator[RawRow]:
     """The rows of a batch; where the batch has a bad value, only its row is an error."""
     names = batch.schema.names
     try:
@@ -118,7 +173,7 @@ def _rows(file: str, first: int, batch: pa.RecordBatch) -> Iterator[RawRow]:
             yield RawRow(file, first, None, f"a value cannot be read: {_said(error)}")
             return
         for i in range(batch.num_rows):
-            yield from _rows(file, first + i, batch.slice(i, 1))
+            yield from _decoded_rows(file, first + i, batch.slice(i, 1))
         return
     for i, values in enumerate(zip(*columns, strict=True)):
         yield RawRow(file, first + i, dict(zip(names, values, strict=True)))

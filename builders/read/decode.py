@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
+from builders.read import numbers
 from builders.read.rows import EXCERPT_BYTES, RawRow
 from builders.read.scan import deepest, may_repeat_key
 
@@ -24,7 +26,7 @@ def decode_row(file: str, line: int, text: bytes) -> RawRow:
     """The row that `text` spells."""
     excerpt = text[:EXCERPT_BYTES]
     try:
-        value = _DECODER.decode(text)
+        value, rest, lists = _decoded(text)
     except RecursionError:
         return RawRow(file, line, None, TOO_DEEP, excerpt)
     except UnicodeDecodeError as error:
@@ -36,12 +38,28 @@ def decode_row(file: str, line: int, text: bytes) -> RawRow:
         kind = {list: "a list", str: "a string", type(None): "null", bool: "a truth value"}
         reason = f"not an object but {kind.get(type(value), 'a number')}"
         return RawRow(file, line, None, reason, excerpt)
-    brackets = text.count(b"[") + text.count(b"{")
-    if brackets > MAX_DEPTH and deepest(text) > MAX_DEPTH:
+    brackets = rest.count(b"[") + rest.count(b"{")
+    if brackets > MAX_DEPTH and deepest(rest) > MAX_DEPTH:
         return RawRow(file, line, None, TOO_DEEP, excerpt)
-    if may_repeat_key(text) and (key := _repeated_key(text)) is not None:
+    if may_repeat_key(rest) and (key := _repeated_key(rest)) is not None:
         return RawRow(file, line, None, f"the key {key[:80]!r} stands twice", excerpt)
+    if lists:
+        numbers.put_back(value, lists)
     return RawRow(file, line, value, None, excerpt)
+
+
+def _decoded(text: bytes) -> tuple[Any, bytes, list[NDArray[Any]]]:
+    """The value of a text, as yet without the lists that were cut out of it, and what was left.
+
+    Raises what the decoder raises for the whole text, whose places are those of the row.
+    """
+    rest, lists = numbers.cut(text)
+    try:
+        return _DECODER.decode(rest), rest, lists
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if not lists:
+            raise
+    return _DECODER.decode(text), text, []
 
 
 def _reason(text: bytes, error: str) -> str:

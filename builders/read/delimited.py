@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 
 from builders.read.lines import Line, lines
@@ -10,6 +11,7 @@ from builders.read.open import ByteStream
 from builders.read.rows import EXCERPT_BYTES, RawRow, repeated
 
 csv.field_size_limit(2**31 - 1)  # the cap on a row is ours; the module's default is 128 KB
+_BLANK = re.compile(rb"(?:\r?\n)+")  # no record, unless a quote is open
 
 
 class _TooLongError(Exception):
@@ -19,8 +21,10 @@ class _TooLongError(Exception):
 class _Text:
     """Lines as the csv module takes them; keeps the beginning of the record being read."""
 
-    def __init__(self, source: Iterator[Line], cap: int) -> None:
-        self.source, self.cap = source, cap
+    source: Iterator[Line]
+
+    def __init__(self, cap: int) -> None:
+        self.cap = cap
         self.begin()
 
     def begin(self) -> None:
@@ -31,7 +35,7 @@ class _Text:
 
     def __next__(self) -> str:
         line = next(self.source)
-        self.length += len(line.text)
+        self.length += len(line.text) + 1
         if len(self.raw) < EXCERPT_BYTES:
             self.raw += line.text[:EXCERPT_BYTES] + b"\n"
         if line.error:
@@ -49,7 +53,8 @@ def delimiter_of(header: bytes) -> str:
 def read_delimited(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
     """One row for every record after the header, which `line` does not count."""
     delimiter = delimiter_of(stream.peek(EXCERPT_BYTES).split(b"\n", 1)[0])
-    text = _Text(lines(stream, cap), cap)
+    text = _Text(cap)
+    text.source = lines(stream, cap, _BLANK, lambda: not text.length)
     records = csv.reader(text, delimiter=delimiter, strict=True)
     columns: list[str] | None = None
     number = 0

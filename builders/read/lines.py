@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from builders.read.decode import decode_row
 from builders.read.open import ByteStream, DamagedStreamError
 from builders.read.rows import EXCERPT_BYTES, RawRow, size
+
+_BLANK = re.compile(rb"(?:[ \t\r\v\f]*+\n)+")  # what bytes.strip leaves nothing of
 
 
 @dataclass(slots=True)
@@ -24,9 +27,17 @@ def beginning(pieces: Sequence[bytes]) -> bytes:
     return b"".join(p[:EXCERPT_BYTES] for p in pieces[:EXCERPT_BYTES])[:EXCERPT_BYTES]
 
 
-def lines(stream: ByteStream, cap: int) -> Iterator[Line]:
+def lines(
+    stream: ByteStream,
+    cap: int,
+    blank: re.Pattern[bytes] | None = None,
+    between: Callable[[], bool] = lambda: True,
+) -> Iterator[Line]:
     """The lines of `stream`, split at LF; a line over `cap` bytes is
-    never held whole: it comes with its beginning and an error."""
+    never held whole: it comes with its beginning and an error.
+
+    Where `between` two rows, lines that `blank` matches are counted and left out, many at a time.
+    """
     held: list[bytes] = []
     length, number = 0, 1
 
@@ -40,12 +51,18 @@ def lines(stream: ByteStream, cap: int) -> Iterator[Line]:
 
     try:
         for chunk in stream:
-            *ends, rest = chunk.split(b"\n")
-            for end in ends:
+            at = 0
+            while (stop := chunk.find(b"\n", at)) >= 0:
+                if blank and not held and between() and (skipped := blank.match(chunk, at)):
+                    number += chunk.count(b"\n", at, skipped.end())
+                    at = skipped.end()
+                    continue
+                end, at = chunk[at:stop], stop + 1
                 length += len(end)
                 held.append(end if length <= cap else end[:EXCERPT_BYTES])
                 yield finish()
                 length, number = 0, number + 1
+            rest = chunk[at:]
             length += len(rest)
             if length > cap and held:
                 held[:] = [beginning(held)]
@@ -60,7 +77,7 @@ def lines(stream: ByteStream, cap: int) -> Iterator[Line]:
 
 def read_jsonl(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
     """One row for every line that is not blank."""
-    for line in lines(stream, cap):
+    for line in lines(stream, cap, _BLANK):
         if line.error:
             yield RawRow(file, line.number, None, line.error, line.text[:EXCERPT_BYTES])
         elif line.text.strip():

@@ -22,7 +22,7 @@ def new_state() -> npt.NDArray[np.int64]:
     return np.zeros(3, np.int64)
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def next_end(
     chunk: npt.NDArray[np.uint8], start: int, state: npt.NDArray[np.int64], in_array: bool
 ) -> int:
@@ -65,7 +65,7 @@ def deepest(text: bytes) -> int:
     return int(_deepest(np.frombuffer(text, np.uint8)))
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def _deepest(text: npt.NDArray[np.uint8]) -> int:
     depth, most, in_string, i = 0, 0, False, 0
     while i < len(text):
@@ -96,7 +96,7 @@ def may_repeat_key(text: bytes) -> bool:
     return bool(_repeats(np.frombuffer(text, np.uint8), objects, seen))
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def _repeats(
     text: npt.NDArray[np.uint8], objects: npt.NDArray[np.int64], seen: npt.NDArray[np.uint64]
 ) -> bool:
@@ -126,7 +126,7 @@ def _repeats(
     return False
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def _next(text: npt.NDArray[np.uint8], start: int, one: int, other: int) -> int:
     """Where the next quote, `one` or `other` stands; the length of the text if none does."""
     for i in range(start, len(text)):
@@ -135,7 +135,7 @@ def _next(text: npt.NDArray[np.uint8], start: int, one: int, other: int) -> int:
     return len(text)
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def _hash(of_object: int, key: npt.NDArray[np.uint8]) -> np.uint64:
     """FNV-1a of an object's number and a key, spread to the high bits; never 0."""
     hashed = (np.uint64(_FNV_OFFSET) ^ np.uint64(of_object)) * np.uint64(_FNV_PRIME)
@@ -144,7 +144,7 @@ def _hash(of_object: int, key: npt.NDArray[np.uint8]) -> np.uint64:
     return (hashed ^ (hashed >> np.uint64(32))) * np.uint64(_SPREAD) | np.uint64(1)
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def _add(seen: npt.NDArray[np.uint64], hashed: np.uint64) -> bool:
     """Add to an open-addressed set of hashes, 0 being none; False where it may be there already.
 

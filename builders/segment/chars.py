@@ -79,7 +79,7 @@ TABLE = _build_table()
 HOT = _build_hot(TABLE)
 
 
-@njit()
+@njit(allocates=False)
 def decode(data: np.ndarray, i: int) -> tuple[np.int64, int]:
     """The code point at byte `i` of valid UTF-8 and its length in bytes."""
     b = np.int64(data[i])
@@ -92,7 +92,7 @@ def decode(data: np.ndarray, i: int) -> tuple[np.int64, int]:
     return np.int64(0x10000), 4
 
 
-@njit()
+@njit(allocates=False)
 def class_of(table: np.ndarray, cp: np.int64) -> np.int64:
     """The class of a code point."""
     if cp < 0x3100:
@@ -102,7 +102,7 @@ def class_of(table: np.ndarray, cp: np.int64) -> np.int64:
     return np.int64(4)
 
 
-@njit()
+@njit(allocates=False)
 def skip_space(data: np.ndarray, table: np.ndarray, i: int) -> int:
     """The first byte at or after `i` that is not whitespace, else the length of the text."""
     while i < data.size:

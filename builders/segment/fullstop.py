@@ -39,7 +39,7 @@ class Opening(NamedTuple):
     inside: bool
 
 
-@njit()
+@njit(allocates=False)
 def _body(data: np.ndarray, i: int) -> int:
     """Where the words of a sentence that starts at `i` start: after bullets, #, > and **."""
     for _ in range(16):
@@ -54,7 +54,7 @@ def _body(data: np.ndarray, i: int) -> int:
     return i
 
 
-@njit()
+@njit(allocates=False)
 def token_start(data: np.ndarray, marks: np.ndarray, i: int) -> int:
     """Start of the word that ends before `i`, at most LOOK bytes back."""
     p = i
@@ -68,7 +68,7 @@ def token_start(data: np.ndarray, marks: np.ndarray, i: int) -> int:
     return p
 
 
-@njit()
+@njit(allocates=False)
 def _reading(data: np.ndarray, a: int, b: int, lexicon: Lexicon) -> int:
     """The lexicon's reading of the word [a, b) in lower case, else 0."""
     if not 0 < b - a <= 8:
@@ -83,7 +83,7 @@ def _reading(data: np.ndarray, a: int, b: int, lexicon: Lexicon) -> int:
     return lexicon.readings[at] if at < lexicon.keys.size and lexicon.keys[at] == key else 0
 
 
-@njit()
+@njit(allocates=False)
 def _is_acronym(data: np.ndarray, a: int, b: int) -> bool:
     """Letters in groups of one or two with a full stop between: U.S, Ph.D, q.e.d."""
     run, dots = 0, 0
@@ -99,7 +99,7 @@ def _is_acronym(data: np.ndarray, a: int, b: int) -> bool:
     return dots > 0 and run > 0
 
 
-@njit()
+@njit(allocates=False)
 def _after_name(data: np.ndarray, t: int) -> bool:
     """Whether the initial at `t` follows a name (Albert I. Jones) or an initial (J. R.)."""
     if t < 2 or data[t - 1] != 32:
@@ -113,7 +113,7 @@ def _after_name(data: np.ndarray, t: int) -> bool:
     return p - q >= 2 and 65 <= data[q] <= 90 and not 65 <= data[q + 1] <= 90
 
 
-@njit()
+@njit(allocates=False)
 def _spaced_dots(data: np.ndarray, i: int) -> int:
     """Dots of the spaced run (. . .) that ends at `i`, at most 4."""
     dots, p = 0, i
@@ -125,7 +125,7 @@ def _spaced_dots(data: np.ndarray, i: int) -> int:
     return dots
 
 
-@njit()
+@njit(allocates=False)
 def _enumerates(data: np.ndarray, lexicon: Lexicon, start: Start, t: int, i: int) -> bool:
     """Whether the word [t, i) only numbers its sentence: "2." or "Step 2." at its start.
 
@@ -141,7 +141,7 @@ def _enumerates(data: np.ndarray, lexicon: Lexicon, start: Start, t: int, i: int
     return _reading(data, body, t - 1, lexicon) == _LABEL
 
 
-@njit()
+@njit(allocates=False)
 def full_stop(
     text: Text, lexicon: Lexicon, start: Start, i: int, after: Opening
 ) -> tuple[int, int]:

@@ -12,7 +12,7 @@ _PROSE, _MATH, _CODE, _ROW = 0, 1, 2, 3
 _TEXT, _SPAN, _FENCE, _TABLE_ROW = 0, 3, 4, 5
 
 
-@njit()
+@njit(allocates=False)
 def _is_sign(cp: int) -> bool:
     """Whether a character outside delimited mathematics speaks for a formula."""
     if cp < 128:
@@ -20,7 +20,7 @@ def _is_sign(cp: int) -> bool:
     return cp in (0xB1, 0xB7, 0xD7, 0xF7) or 0x2190 <= cp < 0x2300
 
 
-@njit()
+@njit(allocates=False)
 def _is_word(data: np.ndarray, a: int, b: int, letters: int) -> bool:
     r"""Whether the letters [a, b) are a word: three or more, no \command, no function( call."""
     if letters < 3 or (a > 0 and data[a - 1] == 92):
@@ -28,7 +28,7 @@ def _is_word(data: np.ndarray, a: int, b: int, letters: int) -> bool:
     return not (b < data.size and data[b] == 40)
 
 
-@njit()
+@njit(allocates=False)
 def _is_math(text: Text, a: int, b: int) -> bool:
     data, marks, table = text.data, text.marks, text.table
     total = words = 0
@@ -59,7 +59,6 @@ def _is_math(text: Text, a: int, b: int) -> bool:
     return signs and 4 * words <= total
 
 
-@njit()
 def classify(text: Text, ends: np.ndarray) -> np.ndarray:
     """The kind of each sentence, int8[m], an index into KINDS.
 
@@ -71,6 +70,12 @@ def classify(text: Text, ends: np.ndarray) -> np.ndarray:
     - prose: everything else.
     """
     kinds = np.empty(ends.size, np.int8)
+    _classify(text, ends, kinds)
+    return kinds
+
+
+@njit(allocates=False)
+def _classify(text: Text, ends: np.ndarray, kinds: np.ndarray) -> None:
     data, marks = text.data, text.marks
     start = 0
     for k in range(ends.size):
@@ -84,4 +89,3 @@ def classify(text: Text, ends: np.ndarray) -> np.ndarray:
         else:
             kinds[k] = _MATH if _is_math(text, first, end) else _PROSE
         start = end
-    return kinds

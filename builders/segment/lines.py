@@ -13,19 +13,19 @@ _TEXT, _INLINE, _DISPLAY = 0, 1, 2
 WRAPPED = 60  # bytes from which on a line may have been broken to keep it short
 
 
-@njit()
+@njit(allocates=False)
 def is_letter(b: int) -> bool:
     """Whether a byte is an ASCII letter or part of a character beyond ASCII."""
     return 65 <= b <= 90 or 97 <= b <= 122 or b >= 128
 
 
-@njit()
+@njit(allocates=False)
 def is_alnum(b: int) -> bool:
     """Whether a byte is a letter in that sense or a digit."""
     return 48 <= b <= 57 or is_letter(b)
 
 
-@njit()
+@njit(allocates=False)
 def is_marker(data: np.ndarray, a: int, b: int) -> bool:
     """Whether bytes [a, b) are an enumerator: - * + • 1. 1) (1) a) (iv) 2.1."""
     if b - a == 1:
@@ -42,7 +42,7 @@ def is_marker(data: np.ndarray, a: int, b: int) -> bool:
     return is_ordinal(data, a + bracketed, b - 1)
 
 
-@njit()
+@njit(allocates=False)
 def is_ordinal(data: np.ndarray, a: int, b: int) -> bool:
     """Whether bytes [a, b) number something: up to 3 digits (2.1 too), a letter, a numeral."""
     if b > a and data[b - 1] == 46:
@@ -58,7 +58,7 @@ def is_ordinal(data: np.ndarray, a: int, b: int) -> bool:
     return 0 < b - a <= 6 and (digits or (numeral and b - a <= 4))
 
 
-@njit()
+@njit(allocates=False)
 def goes_on(text: Text, line: int, i: int, k: int) -> bool:
     """Whether the sentence of the line [line, i) goes on in the next one, which starts at `k`.
 
@@ -77,7 +77,7 @@ def goes_on(text: Text, line: int, i: int, k: int) -> bool:
     return is_marker(data, line, i)
 
 
-@njit()
+@njit(allocates=False)
 def _wraps(text: Text, line: int, i: int, k: int) -> bool:
     """Whether a line break is one of layout only: a long line of prose without a stop at its end,
     directly below it a word in lower case or inline mathematics, and prose after that.
@@ -107,7 +107,7 @@ def _wraps(text: Text, line: int, i: int, k: int) -> bool:
     )
 
 
-@njit()
+@njit(allocates=False)
 def repeats_bullet(data: np.ndarray, sentence: int, i: int) -> bool:
     """Whether a • at `i` starts the next item of the list that the sentence's own • started."""
     if i <= sentence or data[i - 1] != 32 or not is_marker(data, i, min(i + 3, data.size)):

@@ -40,7 +40,7 @@ from builders.segment.ahead import (
 TEXT, INLINE, DISPLAY, SPAN, FENCE, TABLE_ROW = 0, 1, 2, 3, 4, 5
 
 
-@njit()
+@njit(allocates=False)
 def _fence(data: np.ndarray, line: int, end: int) -> tuple[int, int, bool]:
     """Character, length (at most 8) and bareness of the fence on a line; length 0: no fence."""
     p = line
@@ -80,7 +80,7 @@ def _last_closers(data: np.ndarray) -> np.ndarray:
     return last
 
 
-@njit()
+@njit(allocates=False)
 def _reads_as_prose(data: np.ndarray, line: int) -> bool:
     """Whether a line opens like a sentence: a capitalized word, a blank, a letter."""
     p = line
@@ -94,7 +94,7 @@ def _reads_as_prose(data: np.ndarray, line: int) -> bool:
     return 65 <= data[p + 1] <= 90 or 97 <= data[p + 1] <= 122
 
 
-@njit()
+@njit(allocates=False)
 def _delimiter_row(data: np.ndarray, line: int) -> bool:
     """Whether a line is the `|---|:-:|` below the head of a Markdown table."""
     bars = dashes = 0
@@ -108,7 +108,7 @@ def _delimiter_row(data: np.ndarray, line: int) -> bool:
     return bars > 0 and dashes > 0
 
 
-@njit()
+@njit(allocates=False)
 def _has_bar(data: np.ndarray, line: int, end: int) -> bool:
     for p in range(line, end):  # noqa: SIM110
         if data[p] == 124:
@@ -116,7 +116,7 @@ def _has_bar(data: np.ndarray, line: int, end: int) -> bool:
     return False
 
 
-@njit()
+@njit(allocates=False)
 def _dollar(data: np.ndarray, cursors: np.ndarray, i: int, end: int) -> int:
     """End of the inline mathematics that a `$` at `i` opens, else 0."""
     if i + 1 >= end or data[i + 1] in (9, 32, 36):
@@ -130,7 +130,7 @@ def _dollar(data: np.ndarray, cursors: np.ndarray, i: int, end: int) -> int:
     return close + 1
 
 
-@njit()
+@njit(allocates=False)
 def _region(data: np.ndarray, ahead: Ahead, i: int, end: int) -> tuple[int, int]:
     """What opens at `i` on a line that ends at `end`: (end of the region or 0, its mark)."""
     cursors = ahead.cursors
@@ -161,18 +161,22 @@ def _region(data: np.ndarray, ahead: Ahead, i: int, end: int) -> tuple[int, int]
     return 0, TEXT
 
 
-@njit()
 def mark(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int]:
     """Mark every byte of `data` (uint8[n], valid UTF-8); `known` is ENVIRONMENTS.
 
     Returns uint8[n] of TEXT, INLINE and DISPLAY mathematics, SPAN (backticks), FENCE and
     TABLE_ROW (both with their line ends), and the number of steps that look-aheads took.
     """
-    n = data.size
-    marks = np.zeros(n, np.uint8)
+    marks = np.zeros(data.size, np.uint8)
     cursors = np.zeros(CURSORS + 1, np.int64)
-    ahead = Ahead(cursors, *environments(data, known))
-    last = _last_closers(data)
+    _mark(data, Ahead(cursors, *environments(data, known)), _last_closers(data), marks)
+    return marks, int(cursors[CURSORS])
+
+
+@njit(allocates=False)
+def _mark(data: np.ndarray, ahead: Ahead, last: np.ndarray, marks: np.ndarray) -> None:
+    """Write the marks; `last` is what `_last_closers` found."""
+    n, cursors = data.size, ahead.cursors
     fence_char = fence_length = 0
     closed = table = False
     i, line_start, end = 0, True, 0
@@ -213,9 +217,8 @@ def mark(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int]:
                 while i + 1 < n and data[i + 1] == 96:
                     i += 1
         i += 1
-    return marks, cursors[CURSORS]
 
 
-@njit()
+@njit(allocates=False)
 def _after_blank(data: np.ndarray, line: int) -> bool:
     return line >= 2 and data[line - 1] == 10 and data[line - 2] in (10, 13)

@@ -52,7 +52,7 @@ class Verdict(NamedTuple):
     following: int
 
 
-@njit()
+@njit(allocates=False)
 def _skip_blanks(text: Text, i: int) -> int:
     """The first byte at or after `i` that is no blank within a line."""
     while i < text.data.size:
@@ -63,7 +63,7 @@ def _skip_blanks(text: Text, i: int) -> int:
     return i
 
 
-@njit()
+@njit(allocates=False)
 def _class_at(text: Text, i: int) -> int:
     if i >= text.data.size:
         return END
@@ -72,7 +72,7 @@ def _class_at(text: Text, i: int) -> int:
     return class_of(text.table, decode(text.data, i)[0])
 
 
-@njit()
+@njit(allocates=False)
 def _opening(text: Text, k: int) -> Opening:
     """What a sentence at `k` opens with, behind brackets, quotes and #."""
     inside = False
@@ -85,7 +85,7 @@ def _opening(text: Text, k: int) -> Opening:
     return Opening(_SYMBOL, k, inside)
 
 
-@njit()
+@njit(allocates=False)
 def _stops(text: Text, i: int) -> Stops:
     dots, asks, cries, strong = 0, False, False, False
     while i < text.data.size and text.marks[i] == _TEXT:
@@ -101,7 +101,7 @@ def _stops(text: Text, i: int) -> Stops:
     return Stops(i, dots, asks, cries, strong)
 
 
-@njit()
+@njit(allocates=False)
 def _closers(text: Text, i: int) -> int:
     """Where the brackets and quotes end that close behind a stop."""
     while _class_at(text, i) in (_CLOSE, _QUOTE):
@@ -109,7 +109,7 @@ def _closers(text: Text, i: int) -> int:
     return i
 
 
-@njit()
+@njit(allocates=False)
 def _exclamation(text: Text, i: int, after: Opening) -> int:
     """Read a ! at `i`: after a word it ends a sentence, after anything else it is a factorial."""
     data = text.data
@@ -123,7 +123,7 @@ def _exclamation(text: Text, i: int, after: Opening) -> int:
     return YES if after.kind == _UPPER and (97 <= second <= 122 or second >= 128) else NO
 
 
-@njit()
+@njit(allocates=False)
 def _question(text: Text, i: int, after: Opening) -> int:
     """Read a ? at `i`: behind a blank or an operator it is a placeholder (24 + ? = 32)."""
     data = text.data
@@ -134,7 +134,7 @@ def _question(text: Text, i: int, after: Opening) -> int:
     return YES if asks or after.kind == _UPPER else NO
 
 
-@njit()
+@njit(allocates=False)
 def _stop_in_math(data: np.ndarray, start: int, end: int) -> bool:
     r"""Whether the mathematics [start, end) closes on a full stop of its own, as in \(x = 1.\)."""
     p = end - (1 if data[end - 1] == 36 and (data[end - 2] != 36 or end - start < 4) else 2)
@@ -144,7 +144,7 @@ def _stop_in_math(data: np.ndarray, start: int, end: int) -> bool:
     return p - 2 > start and data[p - 1] == 46 and data[p - 2] != 46
 
 
-@njit()
+@njit(allocates=False)
 def _judge(text: Text, lexicon: Lexicon, start: Start, i: int) -> Verdict:
     """Read the run of stops at `i`."""
     stops = _stops(text, i)
@@ -170,7 +170,7 @@ def _judge(text: Text, lexicon: Lexicon, start: Start, i: int) -> Verdict:
     return Verdict(verdict, k, word, stops.end, after.where)
 
 
-@njit()
+@njit(allocates=False)
 def _math_end(text: Text, i: int) -> tuple[int, int]:
     """End of the region at `i` and, where its last full stop ends a sentence, the next start."""
     k, mark = i + 1, text.marks[i]
@@ -183,7 +183,6 @@ def _math_end(text: Text, i: int) -> tuple[int, int]:
     return k, -1
 
 
-@njit()
 def scan(text: Text, hot: np.ndarray, lexicon: Lexicon) -> tuple[np.ndarray, np.ndarray]:
     """Candidate sentence starts.
 
@@ -191,9 +190,19 @@ def scan(text: Text, hot: np.ndarray, lexicon: Lexicon) -> tuple[np.ndarray, np.
     `words` (int32[m, 3]): for an ambiguous candidate the bounds of the word with its stop and the
     start of the next word, else -1.
     """
+    n = text.data.size
+    cuts, words = np.empty(n, np.int32), np.empty((n, 3), np.int32)
+    count = _scan(text, hot, lexicon, cuts, words)
+    return cuts[:count], words[:count]
+
+
+@njit(allocates=False)
+def _scan(
+    text: Text, hot: np.ndarray, lexicon: Lexicon, cuts: np.ndarray, words: np.ndarray
+) -> int:
+    """Write the candidates; returns how many there are."""
     data, marks = text.data, text.marks
     n = data.size
-    cuts, words = np.empty(n, np.int32), np.empty((n, 3), np.int32)
     count = 0
     i = sentence = line = skip_space(data, text.table, 0)
     while i < n:
@@ -223,4 +232,4 @@ def scan(text: Text, hot: np.ndarray, lexicon: Lexicon) -> tuple[np.ndarray, np.
             words[count, 1], words[count, 2] = question.word_end, question.following
             count += 1
             sentence = sentence if asked else cut
-    return cuts[:count], words[:count]
+    return count

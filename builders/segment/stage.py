@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -36,7 +36,7 @@ _FIRST_QUESTIONS = """question_id IN (
 )"""
 _MISSING_SCORES = """
 CREATE OR REPLACE TEMP TABLE _wanted AS
-SELECT t.response_id, t.scorer_id, n.segmentation_id, row_number() OVER () AS n
+SELECT t.response_id, t.scorer_id, coalesce(a.tries, 0) AS tries, row_number() OVER () AS n
 FROM tokens AS t
 INNER JOIN responses AS r USING (response_id)
 INNER JOIN sentences AS n ON t.response_id = n.response_id AND n.segmenter = {segmenter}
@@ -44,7 +44,11 @@ ANTI JOIN sentence_scores AS s
     ON t.response_id = s.response_id
     AND t.scorer_id = s.scorer_id
     AND n.segmentation_id = s.segmentation_id
-WHERE t.has_logprobs
+LEFT JOIN (
+    SELECT response_id, scorer_id, count(*) AS tries
+    FROM attempts WHERE stage = 'segment' GROUP BY ALL
+) AS a ON t.response_id = a.response_id AND t.scorer_id = a.scorer_id
+WHERE t.has_logprobs AND (a.tries IS NULL OR {retry})
 """
 
 
@@ -54,12 +58,14 @@ def segment_missing(
     *,
     name: str | None = None,
     questions: int | None = None,
+    retry: bool = False,
 ) -> Counter[str]:
     """Segment responses without sentences, then sum log-probs where sums are missing.
 
     `name` is that of another segmenter (`others.SEGMENTERS`), whose sentences stand beside those
     of the usual one and are not used unless asked for; `questions` takes the first of a seeded
-    order only. All files are checked, for the stages that begin with this one, too.
+    order only. Log-probs that could not be aligned, as `attempts` has it, are left alone unless
+    `retry` says otherwise. All files are checked, for the stages that begin with this one, too.
     Returns counts by name; nothing missing records no run.
     Raises DamagedFileError.
     """
@@ -70,7 +76,7 @@ def segment_missing(
     session = None
     for find, work in ((_MISSING_SENTENCES, _sentences), (_MISSING_SCORES, _scores)):
         session = session or catalog.refresh().checked_session()
-        session.execute(find.format(segmenter=quote(segmenter), condition=condition))
+        session.execute(find.format(segmenter=quote(segmenter), condition=condition, retry=retry))
         total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
         if total:
             with Run(catalog.store, "segment", {key: segmenter}) as run:
@@ -117,12 +123,20 @@ def _scores(
             f" WHERE {chunk}"
         )
         scored = score_rows(texts, tokens, table_of, run.run_id)
-        run.append({"sentence_scores": scored.rows, "attempts": failures(scored.failed, run)})
+        again = session.rows(f"SELECT * FROM _wanted WHERE tries > 0 AND {chunk}")
+        tries = {(row["response_id"], row["scorer_id"]): row["tries"] for row in again}
+        failed = failures(scored.failed, run, tries)
+        run.append({"sentence_scores": scored.rows, "attempts": failed})
         yield len(tokens)
 
 
-def failures(failed: dict[tuple[str, str], str], run: Run) -> pa.Table:
-    """Rows of `attempts` for token rows that have no sums, counted in the run."""
+def failures(
+    failed: dict[tuple[str, str], str], run: Run, tries: Mapping[tuple[str, str], int] | None = None
+) -> pa.Table:
+    """Rows of `attempts` for token rows that have no sums, counted in the run.
+
+    `tries` has how often it was tried before, where it was.
+    """
     run.counts["unaligned"] += len(failed)
     return to_table(
         "attempts",
@@ -131,7 +145,7 @@ def failures(failed: dict[tuple[str, str], str], run: Run) -> pa.Table:
                 "response_id": response,
                 "stage": "segment",
                 "scorer_id": scorer,
-                "attempt": 0,
+                "attempt": (tries or {}).get((response, scorer), 0),
                 "reason": " ".join(why.split())[:500],
                 "run_id": run.run_id,
             }

@@ -75,7 +75,7 @@ def question(
         source=context.source,
         row=label(fields, "key") or label(fields, "row") or str(rownum),
         license=context.license or optional_text(fields, "license"),
-        meta={k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in (meta or {}).items()},
+        meta=meta or {},
     )
 
 

@@ -169,6 +169,9 @@ def _list(value: Any, column: str) -> Any:
             value = json.loads(value)
         except ValueError:
             raise RowError(f"`{column}` is not a list") from None
+    if isinstance(value, list) and bool in set(map(type, value)):  # NumPy takes it for 0 or 1
+        at = next(i for i, item in enumerate(value) if isinstance(item, bool))
+        raise RowError(f"`{column}`[{at}] is not a number but a truth value")
     if isinstance(value, list | np.ndarray):
         return value
     raise RowError(f"`{column}` is not a list but {_kind(value)}")

@@ -18,6 +18,7 @@ from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builders.shapes.base import Context
 from builders.tokens.table import Pieces
@@ -61,7 +62,7 @@ def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]
     """The same of a text choice; the tokens of the echoed `prompt` are left out."""
     scores = _logprobs(choice)
     tokens, values = scores.get("tokens"), scores.get("token_logprobs")
-    if not isinstance(tokens, list) or not isinstance(values, list) or not tokens:
+    if not isinstance(tokens, list) or not isinstance(values, list | np.ndarray) or not tokens:
         return _ids_only(choice)
     if len(tokens) != len(values) or set(map(type, tokens)) != {str}:
         raise RowError(f"{len(tokens)} tokens but {len(values)} token_logprobs")
@@ -83,13 +84,13 @@ def _logprobs(choice: Choice) -> Mapping[str, Any]:
 
 def _ids_only(choice: Choice) -> dict[str, Any]:
     ids = choice.get("token_ids")
-    return {"token_ids": ids} if isinstance(ids, list) and ids else {}
+    return {"token_ids": ids} if isinstance(ids, list | np.ndarray) and len(ids) else {}
 
 
-def _ids(choice: Choice, tokens: Sequence[str]) -> list[int] | None:
+def _ids(choice: Choice, tokens: Sequence[str]) -> Sequence[int] | NDArray[Any] | None:
     """The ids of exactly these tokens, from the choice or from the tokens' own spelling."""
     ids = choice.get("token_ids")
-    if isinstance(ids, list) and len(ids) == len(tokens):
+    if isinstance(ids, list | np.ndarray) and len(ids) == len(tokens):
         return ids
     found = []
     for token in tokens:
@@ -127,7 +128,7 @@ def _string_bytes(token: str) -> bytes:
 
 def _prompt_tokens(choice: Choice, tokens: Sequence[str], prompt: str) -> int:
     """How many of the tokens of an echo are the prompt's."""
-    if isinstance(ids := choice.get("prompt_token_ids"), list):
+    if isinstance(ids := choice.get("prompt_token_ids"), list | np.ndarray):
         return len(ids)
     ends = list(accumulate(map(len, tokens)))
     if len(prompt) not in ends:

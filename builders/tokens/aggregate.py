@@ -143,12 +143,12 @@ def _offsets(array: pa.Array, wide: type) -> NDArray[np.int64]:
     return np.frombuffer(buffer, wide, len(array) + 1, skip).astype(np.int64)
 
 
-@njit(nogil=True, inline="always")
+@njit(allocates=False, nogil=True, inline="always")
 def _is_space(byte: int) -> bool:
     return byte == 32 or 9 <= byte <= 13
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def _bad_sentence(ends: NDArray, size: int) -> int:
     """The first entry that does not rise within `size`, or that falls short of it; -1 if none."""
     last = 0
@@ -159,7 +159,7 @@ def _bad_sentence(ends: NDArray, size: int) -> int:
     return -1 if last == size else len(ends)
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def _row(
     head: NDArray,
     tail: NDArray,
@@ -206,7 +206,7 @@ def _row(
     return _OK, 0, 0
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def _kernel(
     texts: tuple[_Text, _Text],
     lists: tuple[_Lists, _Lists, _Lists],

@@ -134,7 +134,7 @@ class TokenTable:
         return ids
 
 
-@njit(nogil=True)
+@njit(allocates=False, nogil=True)
 def _gather(
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],

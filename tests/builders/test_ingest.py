@@ -6,10 +6,13 @@ import json
 import math
 import signal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import dasd_data
 from builders.ingest.stage import ingest
+from builders.segment.stage import segment_missing
 from dasd_data.catalog import Catalog
 from dasd_data.errors import DataError
 from dasd_data.gc import collect
@@ -292,9 +295,9 @@ def test_a_refused_response_takes_its_own_tokens_only(catalog, jsonl, chat, cont
         row["uuid"] = "k1"
     counts = ingest(catalog, [str(jsonl([good, bad]))], context())
     assert (counts["responses"], counts["refused"]) == (1, 1)
-    assert values(catalog, "SELECT line, reason FROM quarantine") == [
-        (2, "responses: a row with the same key and other content is there already")
-    ]
+    ((line, reason),) = values(catalog, "SELECT line, reason FROM quarantine")
+    assert line == 2
+    assert "responses: a row with the same key and other content is there already" in reason
     query = (
         "SELECT answer, sum(n_tokens) FROM sentences_flat JOIN responses USING (response_id)"
         " GROUP BY ALL"
@@ -372,3 +375,69 @@ def test_an_interruption_within_a_row_takes_the_row_whole(
     counts = "SELECT (SELECT count(*) FROM responses), (SELECT count(*) FROM tokens)"
     assert catalog.sql(counts).fetchall() == [(2, 2)]
     assert catalog.sql("SELECT event FROM run_events").fetchall() == [("interrupted",)]
+
+
+def test_what_cannot_be_aligned_is_tried_once(catalog, jsonl, context, byte_tokenizer):
+    """Each run would read the tokens of all such responses again, for the same reasons."""
+    uuid = "8f1c0000-0000-4000-8000-000000000000"
+    text = {"uuid": uuid, "input": "Q?", "output": "<think>\nAb.\n</think>\n\nC.",
+            "domain": "math", "meta": ""}  # fmt: skip
+    scored = {"sample_uuid": uuid, "token_ids": list(b"other"), "logprobs": [-1.0] * 5}
+    files = [str(jsonl([text], "stage1.jsonl")), str(jsonl([scored], "logprob.jsonl"))]
+    given = context(tokenizer=byte_tokenizer)
+    assert ingest(catalog, files, given)["unaligned"] == 1
+    tried = "SELECT attempt, reason FROM attempts ORDER BY attempt"
+    ((attempt, reason),) = values(catalog, tried)
+    assert attempt == 0
+    assert "check --tokenizer" in reason
+    assert segment_missing(catalog) == {}
+    assert ingest(catalog, files, given)["unaligned"] == 0
+    assert segment_missing(catalog, retry=True)["unaligned"] == 1
+    assert values(catalog, tried) == [(0, reason), (1, reason)]
+
+
+def test_true_is_no_log_prob(catalog, jsonl, chat, context):
+    """A server's odd answer would stand in the catalog as a probability of 1."""
+    rows = [chat(f"Q{i}?", "ab", [-1.0, value]) for i, value in enumerate([False, True, 0])]
+    counts = ingest(catalog, [str(jsonl(rows))], context())
+    assert (counts["refused"], counts["tokens"]) == (2, 1)
+    for (reason,) in values(catalog, "SELECT reason FROM quarantine"):
+        assert "`logprobs`[1] is not a number but a truth value" in reason
+
+
+def test_other_columns_are_kept_as_json(catalog, tmp_path, context):
+    """A NaN among them is no JSON: DuckDB and Spark would stop at the row."""
+    columns = {
+        "task_id": ["HumanEval/0"], "prompt": ["def f():"], "canonical_solution": ["1"],
+        "test": [[1.5, math.nan]], "entry_point": [math.inf],
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    ingest(catalog, [str(tmp_path / "a.parquet")], context())
+    ((meta,),) = values(catalog, "SELECT meta FROM question_sources")
+    kept = json.loads(meta, parse_constant=pytest.fail)
+    assert kept["test"] == [1.5, None]
+    assert kept["entry_point"] is None
+
+
+def test_what_nothing_says_of_a_response_is_counted(catalog, jsonl, context):
+    """No view would take the responses, and nobody would know why."""
+    rows = [
+        {"prompt": "Q?", "completion": "A."},
+        {"prompt": "R?", "completion": "B.", "model": "m"},
+    ]
+    path = str(jsonl(rows))
+    counts = ingest(catalog, [path], context())
+    assert (counts["no model"], counts["no temperature"]) == (1, 2)
+    assert not any(ingest(catalog, [path], context())[f"no {n}"] for n in ("model", "temperature"))
+
+
+def test_files_that_come_again_with_other_settings_are_told(catalog, jsonl, context):
+    """The same responses would stand in the catalog twice, once without a temperature."""
+    keyed = {"prompt": "Q?", "completion": "A.", "uuid": "8f1c0000-0000-4000-8000-000000000000"}
+    path = str(jsonl([keyed, {"prompt": "R?", "completion": "B."}]))
+    ingest(catalog, [path], context())
+    counts = ingest(catalog, [path], context(temperature=0.6))
+    assert (counts["responses"], counts["refused"]) == (1, 1)
+    assert counts["set otherwise: temperature: none, now 0.6"] == 1
+    again = ingest(catalog, [path], context(temperature=0.6))
+    assert not any(name.startswith("set otherwise") for name in again)

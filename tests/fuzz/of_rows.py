@@ -99,8 +99,8 @@ def checked(row: dict[str, Any], context: Context) -> None:
     except (RowError, UsageError) as error:
         assert str(error)
         batch.refuse(("f", 1), str(error)[:500])
-    for name, table in batch.tables().items():
-        assert len(table) == len(batch.rows[name])
+    sizes = {name: len(rows) for name, rows in batch.rows.items()}
+    assert {name: len(table) for name, table in batch.tables().items()} == sizes
 
 
 def _sound(record: Any) -> None:

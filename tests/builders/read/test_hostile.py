@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from builders.read import expand, open, read
+from builders.read import expand, lines, open, read
 from dasd_data.errors import UsageError
 
 GOOD = [{"a": 1}, {"a": 2}]
@@ -203,3 +203,77 @@ def test_row_counts_of_a_damaged_parquet_file_give_no_place_that_is_none(tmp_pat
     assert "it says that it has -5 rows" in str(rows[0].error)
     assert [r.value for r in rows[1:]] == [{"a": i} for i in range(5, 12)]
     assert [r.line for r in rows[1:]] == list(range(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "blank"),
+    [("a.jsonl", b'{"a": 1}\n', b"\n \t\r\n"), ("a.csv", b"a\n1\n", b"\n\r\n")],
+)
+def test_blank_lines_are_skipped_many_at_a_time(
+    tmp_path: Path, name: str, head: bytes, blank: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small archive of a billion blank lines would keep a process busy for half an hour."""
+    made: list[object] = []
+    kept = lines.Line
+    monkeypatch.setattr(lines, "Line", lambda *line: made.append(line) or kept(*line))
+    path = tmp_path / name
+    path.write_bytes(head + blank * 700_000 + head.splitlines()[-1] + b"\n")
+    rows = list(read(path))
+    assert [list(map(str, (r.value or {}).values())) for r in rows] == [["1"], ["1"]]
+    assert rows[-1].line == (1_400_002 if name == "a.jsonl" else 2)
+    assert len(made) < 20
+
+
+def test_a_blank_line_within_quotes_is_text(tmp_path: Path) -> None:
+    """A response of several paragraphs would lose what divides them."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'a,b\n\n"1\n\n\n2",3\n\n')
+    assert [r.value for r in read(path)] == [{"a": "1\n\n\n2", "b": "3"}]
+
+
+def test_a_text_that_parquet_stores_once_is_refused_where_a_row_is_over_the_cap(
+    tmp_path: Path,
+) -> None:
+    """A file of a few KB would decode to rows that no JSON file may have."""
+    texts = pa.array(["short", "x" * MB]).take([0, 1, 0, 0])
+    nested = pa.array([["y" * 1000], [], ["y" * 1000] * 1100, ["z"]], pa.list_(pa.string()))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": texts, "b": nested}), path, dictionary_pagesize_limit=1 << 30)
+    assert path.stat().st_size < 100_000
+    rows = list(read(path, row_cap_bytes=MB))
+    assert [r.line for r in rows] == [1, 2, 3, 4]
+    assert [r.error and r.error.split(",")[1] for r in rows] == [
+        None, " over the cap of 1 MB", " over the cap of 1 MB", None
+    ]  # fmt: skip
+    assert rows[3].value == {"a": "short", "b": ["z"]}
+
+
+def test_numbers_that_parquet_stores_once_are_a_bomb(tmp_path: Path) -> None:
+    """A list of a billion zeros takes a few KB in a file, and 8 GB in memory."""
+    path = tmp_path / "a.parquet"
+    lists = pa.ListArray.from_arrays([0, 0, 1 << 20], pa.array([0] * (1 << 20)))
+    few = pa.table({"a": pa.array([[1], [2]], lists.type)})
+    with pq.ParquetWriter(path, few.schema) as writer:
+        writer.write_table(few)
+        writer.write_table(pa.table({"a": lists}))
+        writer.write_table(few)
+    rows = list(read(path, row_cap_bytes=1 << 16))
+    assert [r.line for r in rows] == [1, 2, 3, 5, 6]
+    assert "row group 1 is damaged" in str(rows[2].error)
+    assert "it is a bomb" in str(rows[2].error)
+    assert len(list(read(path))) == 6
+
+
+@pytest.mark.slow
+def test_a_dictionary_of_one_long_text_is_read_in_flat_memory(tmp_path: Path) -> None:
+    """64 rows of it, each 64 MB, were decoded at once: 4 GB."""
+    path = tmp_path / "a.parquet"
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array(["x" * 64 * MB]))
+    pq.write_table(pa.table({"a": text}), path, dictionary_pagesize_limit=1 << 30)
+    code = COUNT.replace("r.line, r.value, r.error", "r.line, len(r.value['a']), r.error")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    grown, *rows = eval(done.stdout)
+    assert rows == [(i, 64 * MB, None) for i in range(1, 65)]
+    assert grown < 1000

@@ -1,0 +1,35 @@
+"""Tests of what Arrow values take once they are decoded."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from builders.read.decoded import decoded_bytes
+
+TEXTS = pa.array(["a", "bcd", None, ""])
+LISTS = pa.array([[1, 2], None, [], [3]], pa.list_(pa.int32()))
+
+
+@pytest.mark.parametrize(
+    ("array", "wanted"),
+    [
+        (TEXTS, [1, 3, 1, 1]),
+        (TEXTS.cast(pa.large_string()).slice(1), [3, 1, 1]),
+        (pa.array(["a", "b" * 40, None], pa.string_view()), [1, 40, 1]),
+        (pa.array(["x" * 9, "y"]).take([0, 1, 0]).dictionary_encode(), [9, 1, 9]),
+        (pa.array([1.5, None]), [8, 8]),
+        (LISTS, [8, 1, 1, 4]),
+        (LISTS.slice(2), [1, 4]),
+        (pa.array([["a", "bc"], ["d"]], pa.list_(pa.string())), [3, 1]),
+        (pa.array([["a", "bc"]] * 2, pa.list_(pa.dictionary(pa.int8(), pa.string()))), [3, 3]),
+        (pa.array([["a", "bc"], ["d"]], pa.list_view(pa.string())), [3, 1]),
+        (pa.array([[1, 2], [3, 4]], pa.list_(pa.int16(), 2)), [4, 4]),
+        (pa.array([{"r": "user", "c": [1]}, {"r": "u", "c": [1, 2]}]), [1 + 4 + 8, 1 + 1 + 16]),
+        (pa.array([[("k", "value")], []], pa.map_(pa.string(), pa.string())), [6, 2]),
+        (pa.array([None, None]), [8, 8]),
+    ],
+)
+def test_the_bytes_of_each_value(array: pa.Array, wanted: list[int]) -> None:
+    """A row would be taken for small, and decoded to gigabytes."""
+    assert decoded_bytes(array).tolist() == wanted
