@@ -48,7 +48,7 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
     engine = TransformersScorer(
         options.model,
         revision=options.revision,
-        dtype=_dtype(options),
+        dtype=default_dtype(options.dtype, options.device),
         device=options.device,
         max_tokens=options.batch_tokens,
     )
@@ -87,12 +87,11 @@ def _training_requests(
     return training_requests(context, table, (Stored(*(row[n] for n in names)) for row in rows))
 
 
-def _dtype(options: Options) -> str:
-    if options.dtype != "auto":
-        return options.dtype
+def default_dtype(dtype: str, device: str) -> str:
+    """The precision asked for; `auto` is bfloat16 on CUDA, float32 on a CPU."""
+    if dtype != "auto":
+        return dtype
     import torch
 
-    cuda = options.device.startswith("cuda") or (
-        options.device == "auto" and torch.cuda.is_available()
-    )
+    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     return "bfloat16" if cuda else "float32"
