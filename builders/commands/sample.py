@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from builders.commands.server import server_options
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from builders.sample.plan import Estimate
     from dasd_data.config import Prices
 
-ENGINES = ("transformers",)
+ENGINES = ("transformers", "openai")
 
 
 @click.command("sample")
@@ -71,6 +72,7 @@ ENGINES = ("transformers",)
     type=click.Choice(["failed", "truncated"]),
     help="Try again what failed, or, under another --max-tokens or --seed, what was cut off.",
 )
+@server_options
 @click.option("--dry-run", is_flag=True, help="Print samples, tokens and bytes, write nothing.")
 @click.option(
     "--log",

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from builders.commands.server import server_options
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -16,7 +17,7 @@ from dasd_data.cli.common import (
     threads_option,
 )
 
-ENGINES = ("transformers",)
+ENGINES = ("transformers", "openai")
 
 
 @click.command("score")
@@ -56,6 +57,7 @@ ENGINES = ("transformers",)
     show_default=True,
     help="Share to score a second time in other batches, to measure noise.",
 )
+@server_options
 @click.option("--dry-run", is_flag=True, help="Print tokens and hours, write nothing.")
 @threads_option
 @catalog_option

@@ -36,6 +36,10 @@ class Options:
     where: str | None = None
     limit: int | None = None
     retry: str | None = None
+    base_url: str = "http://127.0.0.1:8000/v1"
+    tokenizer: str | None = None
+    concurrency: int = 256
+    timeout: float = 3_600.0
 
 
 def prepare(catalog: Catalog, options: Options) -> SampleRun:
@@ -70,6 +74,18 @@ def prepare(catalog: Catalog, options: Options) -> SampleRun:
 
 
 def _generator(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
+    """The engine, and the folder of the model's tokenizer and template."""
+    found = (_of_server if options.engine == "openai" else _embedded)(catalog, options)
+    engine, folder = found
+    if engine.max_context is not None and options.max_tokens >= engine.max_context:
+        raise UsageError(
+            f"--max-tokens {options.max_tokens}: the context of {engine.describe().model} holds "
+            f"{engine.max_context} tokens, prompt included"
+        )
+    return engine, folder
+
+
+def _embedded(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
     from builders.sample.transformers_engine import TransformersGenerator
     from builders.score.prepare import default_dtype
     from builders.score.transformers_engine import set_threads
@@ -81,12 +97,22 @@ def _generator(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
         dtype=default_dtype(options.dtype, options.device),
         device=options.device,
     )
-    if engine.max_context is not None and options.max_tokens >= engine.max_context:
-        raise UsageError(
-            f"--max-tokens {options.max_tokens}: the context of {engine.name} holds "
-            f"{engine.max_context} tokens, prompt included"
-        )
     return engine, engine.folder
+
+
+def _of_server(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
+    from builders.sample.openai_engine import OpenAIGenerator
+    from builders.score.identity import tokenizer_folder
+    from builders.score.server import Server
+
+    server = Server(
+        options.base_url,
+        options.model,
+        concurrency=options.concurrency,
+        timeout=options.timeout,
+    )
+    folder = tokenizer_folder(options.tokenizer or options.model)
+    return OpenAIGenerator(server, folder, options.revision), folder
 
 
 def _earlier_date(catalog: Catalog, scorer: Scorer) -> str | None:
