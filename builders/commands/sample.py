@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from builders.commands.server import server_options
+from builders.commands.engines import engine_options
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from builders.sample.plan import Estimate
     from dasd_data.config import Prices
 
-ENGINES = ("transformers", "openai")
-
 
 @click.command("sample")
 @click.option("--model", required=True, metavar="PATH_OR_ID", help="Model that is sampled.")
@@ -39,13 +37,7 @@ ENGINES = ("transformers", "openai")
     "--n", type=click.IntRange(1), default=1, show_default=True, help="Samples of each question."
 )
 @click.option("--name", default="teacher", show_default=True, help="Name that views use.")
-@click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    default="transformers",
-    show_default=True,
-    help="What runs the model.",
-)
+@engine_options
 @click.option("--revision", help="Branch, tag or commit of a model on the Hub.")
 @click.option("--top-p", type=float, default=1.0, show_default=True, help="Nucleus sampling mass.")
 @click.option(
@@ -72,7 +64,6 @@ ENGINES = ("transformers", "openai")
     type=click.Choice(["failed", "truncated"]),
     help="Try again what failed, or, under another --max-tokens or --seed, what was cut off.",
 )
-@server_options
 @click.option("--dry-run", is_flag=True, help="Print samples, tokens and bytes, write nothing.")
 @click.option(
     "--log",

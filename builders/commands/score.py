@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from builders.commands.server import server_options
+from builders.commands.engines import engine_options
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -17,19 +17,11 @@ from dasd_data.cli.common import (
     threads_option,
 )
 
-ENGINES = ("transformers", "openai")
-
 
 @click.command("score")
 @click.option("--model", required=True, metavar="PATH_OR_ID", help="Model that scores.")
 @click.option("--name", required=True, help="Name that views use: student, teacher, …")
-@click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    default="transformers",
-    show_default=True,
-    help="What runs the model.",
-)
+@engine_options
 @click.option("--revision", help="Branch, tag or commit of a model on the Hub.")
 @click.option(
     "--context",
@@ -57,7 +49,6 @@ ENGINES = ("transformers", "openai")
     show_default=True,
     help="Share to score a second time in other batches, to measure noise.",
 )
-@server_options
 @click.option("--dry-run", is_flag=True, help="Print tokens and hours, write nothing.")
 @threads_option
 @catalog_option

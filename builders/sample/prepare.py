@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from builders.records import Scorer
 from builders.sample.engine import Generator, Sampling
@@ -40,6 +42,7 @@ class Options:
     tokenizer: str | None = None
     concurrency: int = 256
     timeout: float = 3_600.0
+    engine_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(catalog: Catalog, options: Options) -> SampleRun:
@@ -75,8 +78,7 @@ def prepare(catalog: Catalog, options: Options) -> SampleRun:
 
 def _generator(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
     """The engine, and the folder of the model's tokenizer and template."""
-    found = (_of_server if options.engine == "openai" else _embedded)(catalog, options)
-    engine, folder = found
+    engine, folder = _ENGINES[options.engine](catalog, options)
     if engine.max_context is not None and options.max_tokens >= engine.max_context:
         raise UsageError(
             f"--max-tokens {options.max_tokens}: the context of {engine.describe().model} holds "
@@ -113,6 +115,25 @@ def _of_server(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
     )
     folder = tokenizer_folder(options.tokenizer or options.model)
     return OpenAIGenerator(server, folder, options.revision), folder
+
+
+def _of_vllm(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
+    from builders.sample.vllm_engine import VLLMGenerator
+
+    engine = VLLMGenerator(
+        options.model,
+        revision=options.revision,
+        dtype=options.dtype,
+        arguments=options.engine_arguments,
+    )
+    return engine, engine.folder
+
+
+_ENGINES: dict[str, Callable[[Catalog, Options], tuple[Generator, Path]]] = {
+    "transformers": _embedded,
+    "vllm": _of_vllm,
+    "openai": _of_server,
+}
 
 
 def _earlier_date(catalog: Catalog, scorer: Scorer) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Options:
     tokenizer: str | None = None
     concurrency: int = 256
     timeout: float = 3_600.0
+    engine_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(catalog: Catalog, options: Options) -> ScoreRun:
@@ -48,7 +49,7 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
     Raises MissingExtraError, UsageError (no such model, no chat template), RemoteError (a server
     that is not there) and DataError (one without log-probs).
     """
-    engine, path = (_of_server if options.engine == "openai" else _embedded)(catalog, options)
+    engine, path = _ENGINES[options.engine](catalog, options)
     folder = str(path.absolute())
     required = [name for name, cls in FILTERS.items() if cls.required]
     filters = []
@@ -108,6 +109,25 @@ def _of_server(catalog: Catalog, options: Options) -> tuple[Engine, Path]:
     )
     folder = tokenizer_folder(options.tokenizer or options.model)
     return OpenAIScorer(server, folder, options.revision), folder
+
+
+def _of_vllm(catalog: Catalog, options: Options) -> tuple[Engine, Path]:
+    from builders.score.vllm_engine import VLLMScorer
+
+    engine = VLLMScorer(
+        options.model,
+        revision=options.revision,
+        dtype=options.dtype,
+        arguments=options.engine_arguments,
+    )
+    return engine, engine.folder
+
+
+_ENGINES: dict[str, Callable[[Catalog, Options], tuple[Engine, Path]]] = {
+    "transformers": _embedded,
+    "vllm": _of_vllm,
+    "openai": _of_server,
+}
 
 
 def default_dtype(dtype: str, device: str) -> str:
