@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
+import os
 import random
+import signal
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,12 +191,15 @@ def main() -> None:
     async def serve() -> None:
         server = await fake.serve(port)
         address = server.sockets[0].getsockname()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, end)
         print(f"http://{address[0]}:{address[1]}/v1", flush=True)
         await server.serve_forever()
 
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve())
-    print(json.dumps(fake.seen), flush=True)
+    def end() -> None:
+        print(json.dumps(fake.seen), flush=True)
+        os._exit(0)  # requests that are never answered would hold it
+
+    asyncio.run(serve())
 
 
 if __name__ == "__main__":

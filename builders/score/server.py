@@ -1,8 +1,8 @@
 """Requests to an OpenAI-compatible server: many at once, as many as it bears, each until answered.
 
 The number of requests under way grows while all is well and is halved where the server is
-overloaded (additive increase, multiplicative decrease: Chiu and Jain, 1989). A request is sent
-again, after a growing random wait, when it may yet succeed.
+overloaded (slow increase, multiplicative decrease: Chiu and Jain, 1989). A request is sent again,
+after a growing random wait, when it may yet succeed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ TELL_SECONDS = 5.0  # between two signs of life while nothing is answered
 FIRST = 16  # requests under way at first
 TRIES = 6
 LONGEST_WAIT = 60.0
+OVERLOAD = 0.05  # share of a round's answers above which the server has too much to do
 SILENT = 50  # failed requests in a row, each tried TRIES times, that mean that nobody is there
 _AGAIN = {408, 409, 425, 429}
+_OVERLOADED = {429, 503, 529}
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -66,26 +68,33 @@ class RefusedError(Exception):
 
 @dataclass
 class Limit:
-    """How many requests may be under way: doubled each round at first, then one more each round."""
+    """How many requests may be under way, decided once a round of as many answers.
+
+    Where more than a twentieth of a round met an overload, it is halved. Without any it is doubled
+    at first and, once it was halved, grown by a twentieth. Rare failures leave it as it is.
+    """
 
     most: int
-    now: float = FIRST
+    now: int = FIRST
     _slow: bool = field(default=False, repr=False)
+    _answers: int = field(default=0, repr=False)
+    _overloads: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         self.now = min(self.now, self.most)
 
-    def good(self) -> None:
-        """A request was answered."""
-        self.now = min(self.most, self.now + (1 / self.now if self._slow else 1))
-
-    def overloaded(self, sent_at: float) -> None:
-        """A request met an overload; `sent_at` is the limit under which it was sent.
-
-        Requests of one round meet the same overload: it counts once.
-        """
-        if sent_at <= self.now:
-            self.now, self._slow = max(1.0, self.now / 2), True
+    def told(self, *, overloaded: bool) -> None:
+        """An answer came, which was a refusal for too much load or not."""
+        self._answers += 1
+        self._overloads += overloaded
+        if self._answers < self.now:
+            return
+        if self._overloads > self._answers * OVERLOAD:
+            self.now, self._slow = max(1, self.now // 2), True
+        elif not self._overloads:
+            grown = self.now + max(1, self.now // 20) if self._slow else 2 * self.now
+            self.now = min(self.most, grown)
+        self._answers = self._overloads = 0
 
 
 class Server:
@@ -119,7 +128,7 @@ class Server:
         with _Loop(self._close) as loop:
             incoming, under_way, more = iter(requests), 0, True
             while True:
-                while more and under_way < int(self.limit.now):
+                while more and under_way < self.limit.now:
                     try:
                         request = next(incoming)
                     except StopIteration:
@@ -147,7 +156,7 @@ class Server:
         """
         problem = ""
         for attempt in range(TRIES):
-            sent_at = self.limit.now
+            overloaded = False
             try:
                 found = await self._ask(dict(body))
             except openai.APIStatusError as error:
@@ -157,13 +166,14 @@ class Server:
                     self._silent = 0
                     raise RefusedError(f"refused: {problem}") from None
                 wait = _retry_after(error)
+                overloaded = error.status_code in _OVERLOADED
             except (openai.APIConnectionError, msgspec.DecodeError) as error:
                 problem, wait = self._said(error), None
             else:
                 self._silent = 0
-                self.limit.good()
+                self.limit.told(overloaded=False)
                 return found
-            self.limit.overloaded(sent_at)
+            self.limit.told(overloaded=overloaded)
             if attempt + 1 < TRIES:
                 await asyncio.sleep(wait or self._wait(attempt))
         self._silent += 1

@@ -117,21 +117,26 @@ def test_an_overloaded_server_is_asked_less():
 
 
 def test_the_limit_grows_by_rounds_and_is_halved_once_a_round():
-    """A burst of refusals would bring a run down to one request at a time."""
+    """A burst of refusals, or 1% of failures, would bring a run down to one request at a time."""
     limit = Limit(most=100)
-    for _ in range(16):
-        limit.good()
-    assert limit.now == 32
-    before = limit.now
-    for _ in range(10):
-        limit.overloaded(before)
-    assert limit.now == 16
-    for _ in range(16):
-        limit.good()
-    assert 16.9 < limit.now < 17.1
-    for _ in range(10_000):
-        limit.good()
+
+    def round_of(overloads):
+        before = limit.now
+        for i in range(before):
+            limit.told(overloaded=i < overloads)
+        return limit.now
+
+    assert [round_of(0), round_of(0)] == [32, 64]
+    assert round_of(64) == 32
+    assert round_of(1) == 32  # one of 32: rare
+    assert round_of(2) == 16
+    assert [round_of(0) for _ in range(3)] == [17, 18, 19]
+    for _ in range(100):
+        round_of(0)
     assert limit.now == 100
+    for _ in range(20):
+        round_of(100)
+    assert limit.now == 1
 
 
 @pytest.mark.slow
