@@ -8,10 +8,12 @@ after a growing random wait, when it may yet succeed.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import queue
 import random
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -298,6 +300,10 @@ class _Loop:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        with warnings.catch_warnings():
+            # Connections that were cancelled while they were made: anyio never awaits some.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            gc.collect()
 
     async def _end(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
