@@ -16,6 +16,11 @@ system = "You are a helpful assistant."   # none by default
 memory_limit = "8GB"              # or a share of the machine's memory: "50%"
 time_limit = 600                  # seconds
 spill_limit = "32GB"              # disk, for what does not fit in memory
+
+[prices]                          # for the cost that `sample` prints, in any currency
+million_prompt_tokens = 0.10
+million_sampled_tokens = 0.50
+hour = 2.50                       # of the machine
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ LIMITS = ("memory_limit", "time_limit", "spill_limit")
 VARIABLES = (
     "DASD_CATALOG", "DASD_THREADS", *(f"DASD_{name.upper()}" for name in LIMITS), "DASD_DEBUG",
 )  # fmt: skip
+_TABLES = ("scorers", "filters", "build", "sql", "prices")
 _SIZE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?\s*([KMGT]i?B|%)", re.IGNORECASE)
 
 TEMPLATE = """\
@@ -57,6 +63,11 @@ catalog = {catalog}
 # memory_limit = "50%"
 # time_limit = 600
 # spill_limit = "32GB"
+
+[prices]
+# million_prompt_tokens = 0.10
+# million_sampled_tokens = 0.50
+# hour = 2.50
 """
 
 
@@ -81,6 +92,15 @@ class SqlConfig:
 
 
 @dataclass(frozen=True)
+class Prices:
+    """[prices]: what a million tokens cost, and an hour of the machine. None: nothing."""
+
+    million_prompt_tokens: float | None = None
+    million_sampled_tokens: float | None = None
+    hour: float | None = None
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. `folder` is where `dasd.toml` is, or None without one."""
 
@@ -89,6 +109,7 @@ class Config:
     filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     build: BuildConfig = field(default_factory=BuildConfig)
     sql: SqlConfig = field(default_factory=SqlConfig)
+    prices: Prices = field(default_factory=Prices)
     threads: int | None = None
 
 
@@ -123,19 +144,23 @@ def _read(file: Path) -> dict[str, Any]:
         settings = tomllib.loads(file.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
-    _known(settings, {"catalog", "threads", "scorers", "filters", "build", "sql"}, file)
+    _known(settings, {"catalog", "threads", *_TABLES}, file)
     if not isinstance(settings.get("catalog", ""), str):
         raise ConfigError(f"{file}: catalog must be a path")
     threads = settings.get("threads", 1)
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ConfigError(f"{file}: threads must be a positive number")
-    for table in ("scorers", "filters", "build", "sql"):
+    for table in _TABLES:
         if not isinstance(settings.get(table, {}), dict):
             raise ConfigError(f"{file}: {table} must be a table")
     _known(settings.get("build", {}), {f.name for f in fields(BuildConfig)}, file)
     if not isinstance(settings.get("build", {}).get("system", ""), str):
         raise ConfigError(f"{file}: build.system must be a text")
     _known(settings.get("sql", {}), set(LIMITS), file)
+    _known(settings.get("prices", {}), {f.name for f in fields(Prices)}, file)
+    for name, value in settings.get("prices", {}).items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+            raise ConfigError(f"{file}: prices.{name} must be a number, from 0")
     for name, value in settings.get("scorers", {}).items():
         if not isinstance(value, str):
             raise ConfigError(f"{file}: scorers.{name} must be a text: a name, a model or an id")
@@ -164,6 +189,7 @@ def _config(settings: Mapping[str, Any], catalog: Path, file: Path) -> Config:
         settings.get("filters", {}),
         BuildConfig(**settings.get("build", {})),
         SqlConfig(**_limits(settings.get("sql", {}), file)),
+        Prices(**settings.get("prices", {})),
         int(threads) if threads else settings.get("threads"),
     )
 

@@ -21,11 +21,15 @@ SMALLEST = {
     "growth.py": (["--commits", "4"], r"ratio of open to the reference: [\d.]+"),
     "ingest.py": (["--megabytes", "0.05", "--form", "samples"], r"samples +[\d.]+"),
     "repetition.py": ([], r"MB per CPU second"),
+    "requests.py": (
+        ["--requests", "300", "--timeout", "2"],
+        r"answered 300, twice 0, failed 0, wrong 0",
+    ),
     "score.py": (["--sequences", "2", "--longest", "40"], r"packed is [\d.]+x as fast"),
     "segment.py": (["--megabytes", "0.05"], r"ratio +[\d.]+"),
     "views.py": (["--responses", "80", "--sentences", "800"], r"view / unnest +\d+\.\d\d"),
 }
-HELPERS = {"process.py", "traces.py"}
+HELPERS = {"fake_server.py", "process.py", "traces.py"}
 
 
 @pytest.mark.slow

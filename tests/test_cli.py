@@ -18,7 +18,7 @@ from dasd_data.cli import cli
 COMMANDS = (
     "init", "build", "why", "sql", "views", "show", "status", "doctor", "completion",
     "snapshots", "verify", "compact", "gc",
-    "collect", "filter", "ingest", "score", "segment", "select",
+    "collect", "filter", "ingest", "sample", "score", "segment", "select",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]
 SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}

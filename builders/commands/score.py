@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from builders.commands.engines import engine_options
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -16,19 +17,11 @@ from dasd_data.cli.common import (
     threads_option,
 )
 
-ENGINES = ("transformers",)
-
 
 @click.command("score")
 @click.option("--model", required=True, metavar="PATH_OR_ID", help="Model that scores.")
 @click.option("--name", required=True, help="Name that views use: student, teacher, …")
-@click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    default="transformers",
-    show_default=True,
-    help="What runs the model.",
-)
+@engine_options
 @click.option("--revision", help="Branch, tag or commit of a model on the Hub.")
 @click.option(
     "--context",

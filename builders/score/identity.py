@@ -46,6 +46,27 @@ def model_folder(model: str | Path, revision: str | None = None) -> tuple[Path, 
     return found, str(model), found.name
 
 
+def tokenizer_folder(path_or_id: str | Path) -> Path:
+    """A local folder with tokenizer and chat template, or that of a repository on the Hub.
+
+    Raises UsageError if there is none, RemoteError if the Hub was not reached.
+    """
+    folder = Path(path_or_id)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    missing = UsageError(
+        f"no tokenizer at {str(path_or_id)!r}: neither a folder nor a repository that the Hub "
+        "gives; name the model's own with --tokenizer"
+    )
+    with hub.translated(f"tokenizer {str(path_or_id)!r}", missing):
+        patterns = [*TOKENIZER, *SMALL]
+        return Path(
+            snapshot_download(str(path_or_id), allow_patterns=patterns, ignore_patterns="*/*")
+        )
+
+
 def tokenizer_name(folder: Path) -> str | None:
     """The name of the folder's `TokenTable`; None where it has none whose bytes are known."""
     try:

@@ -125,6 +125,7 @@ def score(
     configuration = {**scorer_fields(what.scorer), "name": what.name, "where": what.where}
     with Run(catalog.store, "score", configuration) as run:
         run.append({"scorers": to_table("scorers", [_scorer_row(what)])})
+        run.counts["wanted"] = total
         pending, done = _Pending(), 0
         try:
             for result in what.engine.score(_requests(session, what, pending, total, run)):
@@ -258,10 +259,12 @@ def _take(result: ScoreResult, what: ScoreRun, pending: _Pending, run: Run) -> N
             "run_id": run.run_id,
         }
     )
+    run.counts["done"] += 1
     run.counts["scored_tokens"] += len(result.logprobs)
 
 
 def _fail(key: str, why: str, what: ScoreRun, pending: _Pending, run: Run) -> None:
+    run.counts["failed"] += 1
     run.counts[f"unscored: {why.partition(':')[0]}"] += 1
     pending.failed.append(
         {
@@ -289,6 +292,7 @@ def _commit(catalog: Catalog, session: Session, what: ScoreRun, pending: _Pendin
     if len(tokens):
         scored = _sentence_sums(session, tokens, run)
         run.append({"sentence_scores": scored.rows, "attempts": failures(scored.failed, run)})
+    run.event("batch")
     pending.tokens, pending.failed, pending.since = [], [], time.monotonic()
     return size
 

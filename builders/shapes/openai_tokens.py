@@ -71,7 +71,7 @@ def text_tokens(choice: Choice, prompt: str, context: Context) -> dict[str, Any]
     found: dict[str, Any] = {"logprobs": values[skip:]}
     if ids is not None and context.tokenizer:
         return found | {"token_ids": ids}
-    pieces = Pieces.of([_string_bytes(t) for t in tokens[skip:]])
+    pieces = Pieces.of([string_bytes(t) for t in tokens[skip:]])
     return found | {"pieces": pieces} | ({"token_ids": ids} if ids is not None else {})
 
 
@@ -103,9 +103,7 @@ def _ids(choice: Choice, tokens: Sequence[str]) -> Sequence[int] | NDArray[Any] 
 
 def _entry_pieces(entries: Sequence[Mapping[str, Any]]) -> Pieces:
     """The tokens' `bytes`, where they have none those of their text."""
-    values = [
-        _string_bytes(e["token"]) if (own := e.get("bytes")) is None else own for e in entries
-    ]
+    values = [string_bytes(e["token"]) if (own := e.get("bytes")) is None else own for e in entries]
     try:
         if not {bytes, list} >= set(map(type, values)):
             raise TypeError
@@ -115,7 +113,7 @@ def _entry_pieces(entries: Sequence[Mapping[str, Any]]) -> Pieces:
         raise RowError("a token's `bytes` are not bytes") from None
 
 
-def _string_bytes(token: str) -> bytes:
+def string_bytes(token: str) -> bytes:
     """A token's bytes from its text; OpenAI spells what is no text as `bytes:\\xe2\\x80`."""
     if not token.startswith(("bytes:", "token_id:")):
         return token.encode()

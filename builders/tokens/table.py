@@ -118,9 +118,9 @@ class TokenTable:
         _gather(self._data, self._starts, ids, own, out)
         return Pieces(out.tobytes(), own)
 
-    def id_of(self, token: str) -> int | None:
-        """The id of the token with exactly this text, None if there is none."""
-        return self._ids.get(token.encode())
+    def id_of(self, token: str | bytes) -> int | None:
+        """The id of the token with exactly this text or these bytes, None if there is none."""
+        return self._ids.get(token.encode() if isinstance(token, str) else token)
 
     @cached_property
     def _ids(self) -> dict[bytes, int]:

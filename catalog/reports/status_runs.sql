@@ -1,12 +1,51 @@
--- The newest ten runs and how they ended; `run_events` has their counts.
+-- The newest ten runs: how far they came, at which rate, and how they ended.
+WITH last AS (
+    SELECT
+        run_id,
+        max_by(event, sequence) AS event,
+        max_by(message, sequence) AS message,
+        max_by(counts, sequence) AS counts,
+        max(occurred_at) AS told_at
+    FROM run_events
+    GROUP BY run_id
+),
+
+counted AS (
+    SELECT
+        r.run_id,
+        r.stage,
+        r.started_at,
+        last.event,
+        last.message,
+        last.told_at,
+        (counts ->> '$.wanted')::BIGINT AS wanted,
+        (counts ->> '$.done')::BIGINT AS done,
+        coalesce((counts ->> '$.failed')::BIGINT, 0) AS failed,
+        coalesce(counts ->> '$.sampled_tokens', counts ->> '$.scored_tokens')::BIGINT AS tokens,
+        epoch(last.told_at - r.started_at) AS seconds
+    FROM runs AS r
+    LEFT JOIN last USING (run_id)
+)
+
 SELECT
-    left(r.run_id, 12) AS run,
-    r.stage,
-    strftime(r.started_at, '%Y-%m-%d %H:%M') AS started,
-    coalesce(max_by(e.event, e.sequence), 'running or killed') AS state,
-    max_by(e.message, e.sequence) AS message
-FROM runs AS r
-LEFT JOIN run_events AS e USING (run_id)
-GROUP BY r.run_id, r.stage, r.started_at
-ORDER BY r.started_at DESC
+    left(run_id, 12) AS run,
+    stage,
+    strftime(started_at, '%Y-%m-%d %H:%M') AS started,
+    CASE
+        WHEN event IN ('done', 'failed', 'interrupted') THEN event
+        WHEN coalesce(told_at, started_at) > now() - INTERVAL 5 MINUTES THEN 'running'
+        ELSE 'no sign since ' || strftime(coalesce(told_at, started_at), '%H:%M')
+    END AS state,
+    done,
+    wanted - done - failed AS remaining,
+    nullif(failed, 0) AS failed,
+    tokens,
+    round(tokens / nullif(seconds, 0))::BIGINT AS "tokens/s",
+    CASE
+        WHEN event = 'batch' AND done > 0
+            THEN round(seconds * (wanted - done - failed) / done / 60)::BIGINT
+    END AS minutes_left,
+    message
+FROM counted
+ORDER BY started_at DESC
 LIMIT 10

@@ -31,7 +31,7 @@ _COMMANDS = {
 _GROUP = "dasd_data.builders"
 _SECTIONS = {
     "The shortest way": ("select",),
-    "Fill a catalog": ("init", "collect", "ingest", "segment", "filter", "score"),
+    "Fill a catalog": ("init", "collect", "ingest", "sample", "segment", "filter", "score"),
     "Ask it and build from it": ("build", "why", "sql", "views", "show", "status"),
     "Look after it": ("verify", "snapshots", "compact", "gc"),
     "This installation": ("doctor", "completion"),

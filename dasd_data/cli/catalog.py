@@ -15,6 +15,7 @@ from dasd_data.cli.common import (
     print_table,
 )
 
+_REPORTS = ("responses", "scorers", "filters", "runs", "failures", "builds")
 _SHORT = {"temperature": "T", "logprobs_mode": "mode"}  # headings that fit 80 columns
 
 
@@ -34,7 +35,7 @@ def init(path: str | None) -> None:
 @at_option
 @json_option
 def status(catalog: str | None, at: str | None, as_json: bool) -> None:
-    """What the catalog holds: rows, scores, filters, runs and builds."""
+    """What the catalog holds: rows, scores, filters, runs and how far they are, builds."""
     import dasd_data
     from dasd_data.compact import MANY_FILES
 
@@ -44,7 +45,7 @@ def status(catalog: str | None, at: str | None, as_json: bool) -> None:
         return
     note(f"{report['catalog']}, snapshot {report['snapshot']} ({report['what']}, {report['at']})")
     print_table(report["tables"], title="tables")
-    for name in ("responses", "scorers", "filters", "runs", "builds"):
+    for name in _REPORTS:
         if report[name]:
             click.echo()
             print_table(
@@ -65,10 +66,7 @@ def _status(catalog: Any) -> dict[str, Any]:
     ]
     for row in counts:
         row["files"] = len(catalog.files[row["table"]])
-    report = {
-        name: session.rows(sqlfiles.report(f"status_{name}"))
-        for name in ("responses", "scorers", "filters", "runs", "builds")
-    }
+    report = {name: session.rows(sqlfiles.report(f"status_{name}")) for name in _REPORTS}
     snapshot = catalog.snapshot
     return {
         "catalog": str(catalog.path),

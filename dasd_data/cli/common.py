@@ -130,7 +130,7 @@ class Progress:
         self, label: str, total: float | None = None, unit: str = "rows", stream: Any = None
     ) -> None:
         self.label, self.total, self.unit = printable(label), total, unit
-        self.done = 0.0
+        self.done, self._detail = 0.0, ""
         self._stream = stream or sys.stderr
         self._start = self._last = time.monotonic()
         self._bar: Any = None
@@ -144,7 +144,7 @@ class Progress:
             self._bar = bars.Progress(
                 bars.TextColumn("{task.description}", markup=False),
                 bars.BarColumn(),
-                bars.TextColumn("{task.fields[rate]}"),
+                bars.TextColumn("{task.fields[rate]}", markup=False),
                 bars.TimeRemainingColumn(),
                 console=Console(file=self._stream),
                 transient=True,
@@ -166,9 +166,9 @@ class Progress:
         """Say that `amount` more is done."""
         self.update(self.done + amount)
 
-    def update(self, done: float, total: float | None = None) -> None:
-        """Say how much is done, and of how much."""
-        self.done = done
+    def update(self, done: float, total: float | None = None, detail: str = "") -> None:
+        """Say how much is done, and of how much, and what else there is to say."""
+        self.done, self._detail = done, detail
         self.total = total if total is not None else self.total
         if self._bar:
             self._bar.update(self._task, completed=done, total=self.total, rate=self._rate())
@@ -179,7 +179,8 @@ class Progress:
     def _rate(self) -> str:
         rate = self.done / max(time.monotonic() - self._start, 1e-9)
         of = f" of {self.total:,.0f}" if self.total else ""
-        return f"{self.done:,.0f}{of} {self.unit}, {rate:,.0f}/s"
+        more = f", {self._detail}" if self._detail else ""
+        return f"{self.done:,.0f}{of} {self.unit}, {rate:,.{0 if rate >= 10 else 1}f}/s{more}"
 
     def _left(self) -> str:
         if not self.total or not self.done:

@@ -18,7 +18,10 @@ from dasd_data.doctor.finding import OK, PROBLEM, WARNING, Finding
 
 _PYTHON = (3, 11)
 _NEEDED_BY = {
-    "score": "`score` and `select` need it",
+    "score": "`score`, `sample` and `select` need it",
+    "collect": "`collect` reads the Hub's data sets with it",
+    "vllm": "`sample` and `score` run models with it",
+    "openai": "`sample` and `score` ask servers with it",
     "tiktoken": "for *.tiktoken vocabularies",
     "notebook": "for `.df()` in notebooks",
 }

@@ -15,6 +15,7 @@ from builders.score.engine import ScoreRequest, ScoreResult
 from builders.score.fake import FakeScorer
 from builders.score.stage import ScoreRun
 from builders.shapes import Context
+from tests.builders.architectures import ARCHITECTURES, VOCAB
 
 
 @pytest.fixture
@@ -95,5 +96,45 @@ def fake_run() -> Callable[..., ScoreRun]:
     def make(name: str = "student", *, max_context: int | None = None, **more: Any) -> ScoreRun:
         engine = FakeScorer(f"fake-{name}", max_context=max_context)
         return ScoreRun(engine, encode, engine.describe(), name, **more)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a random model, made once; its weights are large enough to matter."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.set_num_threads(1)  # tiny models: threads cost more than they bring
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            kind, arguments, _ = ARCHITECTURES[name]
+            torch.manual_seed(0)
+            config = getattr(transformers, kind)(**arguments)
+            model = transformers.AutoModelForCausalLM.from_config(config)
+            scale = {"mamba": 2, "bloom_faint": 1}.get(name, 8)
+            with torch.no_grad():
+                for weight in model.parameters():
+                    if weight.dim() > 1:
+                        weight.mul_(scale)
+            made[name] = tmp_path_factory.mktemp("models") / name
+            model.save_pretrained(made[name])
+        return made[name]
+
+    return make
+
+
+@pytest.fixture
+def random_requests() -> Callable[..., list[ScoreRequest]]:
+    """Requests of the given (length, start) with random ids."""
+
+    def make(*shapes: tuple[int, int], vocab: int = VOCAB, seed: int = 1) -> list[ScoreRequest]:
+        random = np.random.default_rng(seed)
+        return [
+            ScoreRequest(f"r{i}", random.integers(0, vocab, n).astype(np.int32), start)
+            for i, (n, start) in enumerate(shapes)
+        ]
 
     return make

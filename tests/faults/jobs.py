@@ -17,11 +17,16 @@ import numpy as np
 
 import builders.filters.stage as filter_stage
 import builders.ingest.stage as ingest_stage
+import builders.sample.stage as sample_stage
 import builders.score.stage as score_stage
 import builders.segment.stage as segment_stage
 import builders.select as select_stage
 import dasd_data
 from builders.filters import FILTERS
+from builders.sample.engine import Sampling
+from builders.sample.fake import FakeGenerator
+from builders.sample.plan import SampleRun
+from builders.sample.prompt import load_prompt
 from builders.score.encode import Encoded
 from builders.score.engine import ScoreRequest
 from builders.score.fake import FakeScorer
@@ -70,6 +75,7 @@ def small_batches() -> None:
     """Make the stages of this process commit often."""
     ingest_stage.BATCH_BYTES = 25_000
     segment_stage.TEXT_ROWS, segment_stage.SCORE_ROWS = 8, 8
+    sample_stage.COMMIT_BYTES, sample_stage.READ_QUESTIONS = 8_000, 4
     score_stage.COMMIT_ROWS, score_stage.READ_ROWS = 9, 4
     filter_stage.ROWS = 9
     materialize.BATCH_ROWS = 4
@@ -88,6 +94,15 @@ def ingest(folder: Path, step: Step = lambda name: None) -> None:
 def segment(folder: Path, step: Step = lambda name: None) -> None:
     """Cut and sum what is missing."""
     segment_stage.segment_missing(catalog_of(folder), lambda done, total: step("segment: progress"))
+
+
+def sample(folder: Path, step: Step = lambda name: None) -> None:
+    """Sample what the questions lack with an engine without a model."""
+    prompt = load_prompt(TINY / "teacher")
+    engine = FakeGenerator(prompt.tokenizer.encode, max_context=600)
+    sampling = Sampling(0.6, max_tokens=400, stop_ids=prompt.stop_ids)
+    what = SampleRun(engine, prompt, prompt.describe(engine.describe()), "sampled", sampling, n=2)
+    sample_stage.sample(catalog_of(folder), what, lambda counts: step("sample: progress"))
 
 
 def score(folder: Path, step: Step = lambda name: None) -> None:
@@ -172,6 +187,7 @@ JOBS = {
     job.name: job
     for job in (
         Job("ingest", _create, ingest, (*_OF_RESPONSES, "tokens", "sentence_scores")),
+        Job("sample", after(), sample, ("tokens", "sentences", "sentence_scores")),
         Job("segment", _unsegmented, segment),
         Job("score", after(), score),
         Job("filter", after(), filters),

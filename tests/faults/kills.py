@@ -31,7 +31,7 @@ from tests.faults import processes, state
 from tests.faults.jobs import JOBS, STUDENT, Job, catalog_of, inputs, small_batches
 from tests.faults.steps import Steps
 
-STAGES = ("ingest", "segment", "score", "filter", "build")
+STAGES = ("ingest", "sample", "segment", "score", "filter", "build")
 
 
 @dataclass(frozen=True)

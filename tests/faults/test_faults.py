@@ -26,7 +26,7 @@ def script(name: str, *arguments: str, within: int = 900) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["ingest", "segment", "score", "filter", "build"])
+@pytest.mark.parametrize("stage", ["ingest", "sample", "segment", "score", "filter", "build"])
 def test_a_stage_killed_at_any_commit_step_loses_and_repeats_nothing(stage):
     """After a crash a user would find rows gone, twice, or a catalog that does not open."""
     table = script("kills", "--commits", "--points", "4", "--rows", "2", "--stages", stage)

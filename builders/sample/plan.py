@@ -1,0 +1,251 @@
+"""What a sample run wants, and which of it is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from builders.ingest.batch import scorer_fields, scorer_id
+from builders.records import Scorer
+from builders.sample.engine import Generator, Sampling
+from builders.sample.prompt import ChatPrompt
+from dasd_data.catalog import Catalog
+from dasd_data.errors import RowError, UsageError
+from dasd_data.keys import digest
+from dasd_data.parameters import quote
+from dasd_data.session import Session
+from dasd_data.writer import Writer
+
+READ_KEYS = 10_000  # samples whose keys are looked up at a time
+MEASURED = 2_000  # questions whose prompts an estimate renders; the rest count as these do
+
+_QUESTIONS = """
+SELECT q.question_id, q.text, d.domain, d.reference_answer
+FROM questions AS q
+INNER JOIN question_domains AS d USING (question_id)
+"""
+
+
+@dataclass
+class SampleRun:
+    """What is sampled, how, and under which name.
+
+    `scorer` is the whole context: engine and prompt. `n` completions are wanted of each question
+    that meets `where` (a condition on question_id, text, domain and reference_answer), of the
+    first `limit` questions by id: ids are hashes, so the first ones are a random sample. `retry`
+    takes up what came to nothing: `failed` tries, or `truncated` completions under another
+    max_tokens or seed.
+    """
+
+    generator: Generator
+    prompt: ChatPrompt
+    scorer: Scorer
+    name: str
+    sampling: Sampling
+    n: int = 1
+    seed: int = 0
+    tokenizer_path: str | None = None
+    where: str | None = None
+    limit: int | None = None
+    retry: str | None = None
+
+    @property
+    def scorer_id(self) -> str:
+        """Id of the scoring context of the log-probs."""
+        return scorer_id(self.scorer)
+
+    def configuration(self) -> dict[str, Any]:
+        """What a response's key hashes besides question and sample index, and the name."""
+        return {
+            **scorer_fields(self.scorer),
+            **asdict(self.sampling),
+            "stop_ids": list(self.sampling.stop_ids),
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    def response_id(self, question: str, index: int) -> str:
+        """Id of one sample: of everything that decides what is drawn."""
+        sampling = asdict(self.sampling)
+        return digest("sampled", question, self.scorer_id, sampling, self.seed, index)
+
+    def sample_seed(self, question: str, index: int) -> int:
+        """Seed of one sample, below 2**53, so that no JSON reader rounds it."""
+        text = f"{self.seed}:{question}:{index}".encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 11
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A sample that is missing.
+
+    `attempt` is its number among the tries; `sampled`: its tokens are there already, written by
+    a run that died before it wrote the response.
+    """
+
+    key: str
+    question_id: str
+    sample_index: int
+    attempt: int = 0
+    sampled: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would do. `prompt_tokens` is of whole prompts, counted once for each sample.
+
+    `expected_tokens` multiplies the mean length of this model's completions in the catalog at
+    this temperature, None without any; `most_tokens` is the cap of all.
+    """
+
+    samples: int
+    questions: int
+    prompt_tokens: int
+    expected_tokens: int | None
+    most_tokens: int
+    bytes: int | None
+    refused: int
+
+
+def missing(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wanted]:
+    """The samples that are neither there nor given up on, by question id and sample index.
+
+    Raises UsageError where `retry` would only repeat what was cut off.
+    """
+    if what.retry == "truncated":
+        yield from _truncated(session, what, writer)
+        return
+    failed = _failed(session, what)
+    rows = session.rows(f"SELECT question_id FROM ({questions(session, what)}) ORDER BY ALL")
+    ids = [row["question_id"] for row in rows]
+    step = max(1, READ_KEYS // what.n)
+    for start in range(0, len(ids), step):
+        samples = [(q, i) for q in ids[start : start + step] for i in range(what.n)]
+        for want in _absent(what, writer, samples):
+            if want.key not in failed:
+                yield want
+            elif what.retry == "failed":
+                yield Wanted(want.key, want.question_id, want.sample_index, failed[want.key] + 1)
+
+
+def _absent(
+    what: SampleRun, writer: Writer, samples: Sequence[tuple[str, int]]
+) -> Iterator[Wanted]:
+    """The samples whose responses are not there."""
+    keys = [what.response_id(*sample) for sample in samples]
+    rows = pa.table({"response_id": pa.array(keys, pa.string())})
+    there = writer.known("responses", rows).tolist()
+    scorers = pa.array([what.scorer_id] * len(keys), pa.string())
+    drawn = writer.known("tokens", rows.append_column("scorer_id", scorers)).tolist()
+    for key, (question, index), response, tokens in zip(keys, samples, there, drawn, strict=True):
+        if not response:
+            yield Wanted(key, question, index, sampled=tokens)
+
+
+def questions(session: Session, what: SampleRun) -> str:
+    """SELECT of the questions asked for."""
+    sql = _QUESTIONS
+    if what.where:
+        sql = f"SELECT * FROM ({_QUESTIONS}) WHERE ({what.where})"
+        session.query(sql)  # one condition, and no more
+    return sql + (f" ORDER BY question_id LIMIT {what.limit}" if what.limit else "")
+
+
+def _failed(session: Session, what: SampleRun) -> dict[str, int]:
+    """Samples that came to nothing, with the number of their last try."""
+    rows = session.rows(
+        "SELECT response_id, max(attempt) AS attempt FROM attempts WHERE stage = 'sample'"
+        f" AND scorer_id = {quote(what.scorer_id)} GROUP BY response_id"
+    )
+    return {row["response_id"]: row["attempt"] for row in rows}
+
+
+def _truncated(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wanted]:
+    """Samples of this context all of whose completions were cut off."""
+    rows = session.rows(
+        "SELECT r.question_id, r.sample_index FROM responses AS r"
+        " INNER JOIN (SELECT DISTINCT response_id FROM tokens"
+        f" WHERE scorer_id = {quote(what.scorer_id)}) AS t USING (response_id)"
+        f" WHERE r.question_id IN (SELECT question_id FROM ({questions(session, what)}))"
+        f" AND r.temperature = {what.sampling.temperature} AND r.top_p = {what.sampling.top_p}"
+        " GROUP BY ALL HAVING bool_and(r.finish_reason = 'length') ORDER BY ALL"
+    )
+    samples = [(row["question_id"], row["sample_index"]) for row in rows]
+    wanted = list(_absent(what, writer, samples))
+    if len(wanted) < len(samples):
+        raise UsageError(
+            f"{len(samples) - len(wanted):,} of {len(samples):,} truncated samples were cut off "
+            "under these very settings: give another --max-tokens or --seed"
+        )
+    yield from wanted
+
+
+def changes(catalog: Catalog, what: SampleRun) -> dict[str, tuple[Any, Any]]:
+    """Settings in which this run differs from the newest one of its name and temperature.
+
+    Each of them makes new keys: what was sampled before does not count for this run.
+    """
+    session = catalog.session(settings={"require_scores": False})
+    rows = session.rows(
+        "SELECT configuration FROM runs WHERE stage = 'sample' ORDER BY started_at DESC"
+    )
+    session.close()
+    now = what.configuration()
+    for row in rows:
+        then = json.loads(row["configuration"])
+        if all(then.get(k) == now[k] for k in ("name", "temperature")):
+            return {k: (then.get(k), v) for k, v in now.items() if then.get(k) != v}
+    return {}
+
+
+def estimate(catalog: Catalog, what: SampleRun) -> Estimate:
+    """What `sample` would do; writes nothing. Prompts of the first questions are rendered."""
+    session = catalog.session(settings={"require_scores": False})
+    samples: dict[str, int] = {}
+    for want in missing(session, what, Writer(catalog.store, "sample")):
+        if not want.sampled:
+            samples[want.question_id] = samples.get(want.question_id, 0) + 1
+    total = sum(samples.values())
+    measured, tokens, refused = 0, 0, 0
+    for question, text in texts_of(session, list(samples)[:MEASURED]).items():
+        try:
+            tokens += samples[question] * len(what.prompt.ids(text))
+            measured += samples[question]
+        except RowError:
+            refused += 1
+    (before,) = session.rows(
+        "SELECT avg(n_tokens) AS mean FROM tokens INNER JOIN responses USING (response_id)"
+        f" WHERE scorer_id = {quote(what.scorer_id)}"
+        f" AND temperature = {what.sampling.temperature}"
+    )
+    (all_tokens,) = session.rows("SELECT sum(n_tokens) AS n FROM tokens")
+    session.close()
+    expected = None if before["mean"] is None else round(before["mean"] * total)
+    size = sum(path.stat().st_size for name in _WRITTEN for path in catalog.files[name])
+    return Estimate(
+        samples=total,
+        questions=len(samples),
+        prompt_tokens=round(tokens * total / measured) if measured else 0,
+        expected_tokens=expected,
+        most_tokens=total * what.sampling.max_tokens,
+        bytes=round(size / all_tokens["n"] * expected) if expected and all_tokens["n"] else None,
+        refused=refused,
+    )
+
+
+_WRITTEN = ("announced", "responses", "tokens", "sentences", "sentence_scores")
+
+
+def texts_of(session: Session, ids: Sequence[str]) -> dict[str, str]:
+    """The texts of questions by id, in the order of `ids`."""
+    if not ids:
+        return {}
+    names = ", ".join(quote(q) for q in set(ids))
+    rows = session.rows(f"SELECT question_id, text FROM questions WHERE question_id IN ({names})")
+    texts = {row["question_id"]: row["text"] for row in rows}
+    return {q: texts[q] for q in dict.fromkeys(ids)}

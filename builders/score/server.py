@@ -1,0 +1,313 @@
+"""Requests to an OpenAI-compatible server: many at once, as many as it bears, each until answered.
+
+The number of requests under way grows while all is well and is halved where the server is
+overloaded (slow increase, multiplicative decrease: Chiu and Jain, 1989). A request is sent again,
+after a growing random wait, when it may yet succeed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import queue
+import random
+import threading
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from dasd_data.errors import DeniedError, MissingExtraError, RemoteError, UsageError
+
+try:
+    import openai
+except ImportError as error:
+    raise MissingExtraError("openai", "openai") from error
+
+KEY = "OPENAI_API_KEY"
+TELL_SECONDS = 5.0  # between two signs of life while nothing is answered
+FIRST = 16  # requests under way at first
+TRIES = 6
+LONGEST_WAIT = 60.0
+OVERLOAD = 0.05  # share of a round's answers above which the server has too much to do
+SILENT = 50  # failed requests in a row, each tried TRIES times, that mean that nobody is there
+_AGAIN = {408, 409, 425, 429}
+_OVERLOADED = {429, 503, 529}
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+class Logprobs(msgspec.Struct):
+    """Tokens of a choice; `token_logprobs[0]` of an echoed prompt is None."""
+
+    tokens: list[str] = []
+    token_logprobs: list[float | None] = []
+
+
+class Choice(msgspec.Struct):
+    """A completion. `token_ids` is vLLM's, asked for with `return_token_ids`."""
+
+    text: str = ""
+    finish_reason: str | None = None
+    stop_reason: int | str | None = None
+    logprobs: Logprobs | None = None
+    token_ids: list[int] | None = None
+
+
+class Completion(msgspec.Struct):
+    """The answer of `/v1/completions`."""
+
+    choices: list[Choice]
+
+
+class RefusedError(Exception):
+    """The server answered that this one request cannot be met."""
+
+
+@dataclass
+class Limit:
+    """How many requests may be under way, decided once a round of as many answers.
+
+    Where more than a twentieth of a round met an overload, it is halved. Without any it is doubled
+    at first and, once it was halved, grown by a twentieth. Rare failures leave it as it is.
+    """
+
+    most: int
+    now: int = FIRST
+    _slow: bool = field(default=False, repr=False)
+    _answers: int = field(default=0, repr=False)
+    _overloads: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        self.now = min(self.now, self.most)
+
+    def told(self, *, overloaded: bool) -> None:
+        """An answer came, which was a refusal for too much load or not."""
+        self._answers += 1
+        self._overloads += overloaded
+        if self._answers < self.now:
+            return
+        if self._overloads > self._answers * OVERLOAD:
+            self.now, self._slow = max(1, self.now // 2), True
+        elif not self._overloads:
+            grown = self.now + max(1, self.now // 20) if self._slow else 2 * self.now
+            self.now = min(self.most, grown)
+        self._answers = self._overloads = 0
+
+
+class Server:
+    """A client of one server and one model.
+
+    `base_url` ends in `/v1`. The key is read from OPENAI_API_KEY only. `timeout` is in seconds, of
+    a whole request: a completion of 64K tokens takes many minutes.
+    """
+
+    def __init__(
+        self, base_url: str, model: str, *, concurrency: int = 256, timeout: float = 3_600.0
+    ) -> None:
+        if concurrency < 1:
+            raise UsageError(f"{concurrency} requests at once: at least one is sent")
+        self.base_url, self.model, self.timeout = base_url.rstrip("/"), model, timeout
+        self.limit = Limit(concurrency)
+        self.first_wait = 0.5
+        self._key = os.environ.get(KEY) or "none"
+        self._concurrency = concurrency
+        self._silent = 0
+        self._open: Any = None
+
+    def run(
+        self, requests: Iterable[Asked], ask: Callable[[Asked], Awaitable[Answer]]
+    ) -> Iterator[Answer | None]:
+        """The answers as they come, and None every few seconds; requests are read when sent.
+
+        Raises DeniedError for a refused key, RemoteError where the server is not there at all.
+        """
+        answers: queue.SimpleQueue[Answer | BaseException] = queue.SimpleQueue()
+        with _Loop(self._close) as loop:
+            incoming, under_way, more = iter(requests), 0, True
+            while True:
+                while more and under_way < self.limit.now:
+                    try:
+                        request = next(incoming)
+                    except StopIteration:
+                        more = False
+                        break
+                    loop.start(_into(answers, ask, request))
+                    under_way += 1
+                if not under_way:
+                    return
+                try:
+                    answer = answers.get(timeout=TELL_SECONDS)
+                except queue.Empty:
+                    yield None
+                    continue
+                under_way -= 1
+                if isinstance(answer, BaseException):
+                    raise answer
+                yield answer
+
+    async def completion(self, **body: Any) -> Completion:
+        """The completion for a request's body.
+
+        Raises RefusedError where the server refuses the request or fails TRIES times, DeniedError
+        and RemoteError where no request would do better.
+        """
+        problem = ""
+        for attempt in range(TRIES):
+            overloaded = False
+            try:
+                found = await self._ask(dict(body))
+            except openai.APIStatusError as error:
+                problem = self._said(error)
+                self._stop(error, problem)
+                if error.status_code not in _AGAIN and error.status_code < 500:
+                    self._silent = 0
+                    raise RefusedError(f"refused: {problem}") from None
+                wait = _retry_after(error)
+                overloaded = error.status_code in _OVERLOADED
+            except (openai.APIConnectionError, msgspec.DecodeError) as error:
+                problem, wait = self._said(error), None
+            else:
+                self._silent = 0
+                self.limit.told(overloaded=False)
+                return found
+            self.limit.told(overloaded=overloaded)
+            if attempt + 1 < TRIES:
+                await asyncio.sleep(wait or self._wait(attempt))
+        self._silent += 1
+        if self._silent >= SILENT:
+            raise RemoteError(
+                f"{self.base_url} does not answer: {self._silent} requests in a row failed "
+                f"{TRIES} times, the last with {problem}; start the server and run this again"
+            )
+        raise RefusedError(f"server: {problem}, {TRIES} times")
+
+    def get(self, path: str) -> Any:
+        """The JSON of a GET of a path below `base_url`, or of a URL; None: there is no such path.
+
+        Raises RemoteError, DeniedError.
+        """
+        with openai.OpenAI(api_key=self._key, base_url=self.base_url, timeout=30.0) as client:
+            try:
+                return client.get(path, cast_to=object)
+            except openai.NotFoundError:
+                return None
+            except openai.APIStatusError as error:
+                self._stop(error, self._said(error))
+                raise RemoteError(f"{self.base_url}: {self._said(error)}") from None
+            except openai.APIConnectionError as error:
+                raise RemoteError(
+                    f"no server answers at {self.base_url} ({self._said(error)}): start it, or "
+                    "give another --base-url"
+                ) from None
+
+    async def _ask(self, body: dict[str, Any]) -> Completion:
+        prompt = body.pop("prompt")
+        completions = (await self._client()).completions.with_raw_response
+        raw = await completions.create(model=self.model, prompt=prompt, extra_body=body)
+        return msgspec.json.decode(raw.content, type=Completion)
+
+    async def _client(self) -> Any:
+        """The client of the running loop: its connections belong to that loop."""
+        if self._open is None:
+            self._open = openai.AsyncOpenAI(
+                api_key=self._key,
+                base_url=self.base_url,
+                max_retries=0,  # `completion` tells the limit of each failure
+                timeout=openai.Timeout(self.timeout, connect=10.0, pool=None),
+                http_client=openai.DefaultAsyncHttpxClient(limits=_limits(self._concurrency)),
+            )
+        return self._open
+
+    async def _close(self) -> None:
+        opened, self._open = self._open, None
+        if opened is not None:
+            await opened.close()
+
+    def _stop(self, error: openai.APIStatusError, problem: str) -> None:
+        """Raise what is true of every request."""
+        if error.status_code in (401, 403):
+            raise DeniedError(f"{self.base_url} refuses the key in {KEY}: {problem}") from None
+        if error.status_code == 404:
+            raise RemoteError(
+                f"{self.base_url} has no completions of a model {self.model!r}: {problem}"
+            ) from None
+
+    def _said(self, error: Exception) -> str:
+        """What an error says in a line, without the key."""
+        cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else None
+        status = f"HTTP {error.status_code}: " if isinstance(error, openai.APIStatusError) else ""
+        text = " ".join(f"{status}{error}".split())
+        if cause is not None and str(cause):
+            text = f"{text} {' '.join(str(cause).split())}"
+        if isinstance(error, msgspec.DecodeError):
+            text = f"the answer is no completion: {text}"
+        if self._key != "none":
+            text = text.replace(self._key, "***")
+        return text[:300]
+
+    def _wait(self, attempt: int) -> float:
+        longest = min(LONGEST_WAIT, self.first_wait * 2**attempt)
+        return random.uniform(longest / 2, longest)
+
+
+def _limits(concurrency: int) -> Any:
+    import httpx2
+
+    return httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    """Seconds that the server asks to wait, within reason."""
+    try:
+        return min(LONGEST_WAIT, max(0.0, float(error.response.headers["retry-after"])))
+    except (KeyError, ValueError):
+        return None
+
+
+async def _into(
+    answers: queue.SimpleQueue[Any], ask: Callable[[Asked], Awaitable[Answer]], request: Asked
+) -> None:
+    """Put the answer, or what ended it, into the queue."""
+    try:
+        answers.put(await ask(request))
+    except Exception as error:
+        answers.put(error)
+
+
+class _Loop:
+    """An event loop in a thread of its own; what runs on it is cancelled at the end."""
+
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._close = close
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> _Loop:
+        self._thread.start()
+        return self
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        with warnings.catch_warnings():
+            # Connections that were cancelled while they were made: anyio never awaits some.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            gc.collect()
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._close()

@@ -1,0 +1,142 @@
+"""Scores with vLLM in this process: the log-probs of the prompt's own tokens.
+
+Requests are added as the engine takes them and leave as they end (continuous batching), so a few
+thousand are held at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from builders.records import Scorer
+from builders.score.engine import ScoreRequest, ScoreResult, checked, refusal
+from builders.score.identity import model_folder, tokenizer_name
+from dasd_data.errors import MissingExtraError, UsageError
+
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+try:
+    import vllm
+except ImportError as error:
+    raise MissingExtraError("vllm", "vllm") from error
+
+TELL_SECONDS = 5.0
+WAITING = 512  # requests that wait in the engine beside those under way
+# With a seed per request, a prefill in parts ends vLLM 0.32 on a CPU.
+BATCHED_TOKENS = 32_768
+
+Request = TypeVar("Request", bound=Any)
+Result = TypeVar("Result")
+
+
+class VLLMScorer:
+    """An `Engine` over one model. `arguments` go to `vllm.LLM` (tensor_parallel_size, ...).
+
+    `model` is a folder or a Hub repository. Raises UsageError for a model or an argument that
+    vLLM refuses.
+    """
+
+    FIXED: ClassVar[Mapping[str, Any]] = {
+        "logprobs_mode": "raw_logprobs",
+        "skip_tokenizer_init": True,
+    }
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.name, self.revision = model_folder(model, revision)
+        settings = {"max_num_batched_tokens": BATCHED_TOKENS, "seed": 0, **(arguments or {})}
+        try:
+            self.llm = vllm.LLM(**settings, **self.FIXED, model=str(self.folder), dtype=dtype)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"vLLM cannot load {self.name}: {error}") from error
+        config = self.llm.llm_engine.model_config
+        self.dtype = str(config.dtype).removeprefix("torch.")
+        self.max_context: int | None = config.max_model_len
+        self.vocab_size = int(config.get_vocab_size())
+        self._serial = 0
+
+    def describe(self) -> Scorer:
+        """Model, revision (a content hash for a folder), tokenizer, dtype and engine."""
+        return Scorer(
+            model=self.name,
+            revision=self.revision,
+            tokenizer=tokenizer_name(self.folder),
+            dtype=self.dtype,
+            engine="vllm",
+            engine_version=vllm.__version__,
+            logprobs_mode="raw_logprobs",
+            temperature=1.0,
+        )
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult]:
+        """One result per request, as they end."""
+        # One token is sampled, and counts.
+        most = self.max_context and self.max_context - 1
+        params = vllm.SamplingParams(
+            temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False
+        )
+
+        def refused(request: ScoreRequest) -> ScoreResult | None:
+            error = refusal(request, most, self.vocab_size)
+            return ScoreResult(request.key, None, error) if error else None
+
+        def taken(request: ScoreRequest, output: Any) -> ScoreResult:
+            given = output.prompt_logprobs
+            pairs = zip(request.ids.tolist(), given, strict=True)
+            values = [table[i].logprob if table else np.nan for i, table in pairs]
+            return checked(request.key, np.array(values[request.start :], np.float32))
+
+        for result in self.run(requests, lambda r: (r.ids, params), refused, taken):
+            if result is not None:
+                yield result
+
+    def run(
+        self,
+        requests: Iterable[Request],
+        asked: Callable[[Request], tuple[Any, Any]],
+        refused: Callable[[Request], Result | None],
+        taken: Callable[[Request, Any], Result],
+    ) -> Iterator[Result | None]:
+        """Results as requests end, and None every few seconds.
+
+        `asked` gives a request's prompt ids and sampling parameters, `refused` a result without
+        the engine, `taken` one from its output.
+        """
+        engine, under_way = self.llm.llm_engine, dict[str, Request]()
+        most = engine.vllm_config.scheduler_config.max_num_seqs + WAITING
+        incoming, more, told = iter(requests), True, time.monotonic()
+        try:
+            while more or under_way:
+                while more and len(under_way) < most:
+                    request = next(incoming, None)
+                    if request is None:
+                        more = False
+                    elif (result := refused(request)) is not None:
+                        yield result
+                    else:
+                        self._serial += 1
+                        ids, params = asked(request)
+                        name = str(self._serial)
+                        engine.add_request(name, {"prompt_token_ids": ids.tolist()}, params)
+                        under_way[name] = request
+                for output in engine.step() if under_way else ():
+                    if output.finished:
+                        yield taken(under_way.pop(output.request_id), output)
+                if time.monotonic() - told >= TELL_SECONDS:
+                    told = time.monotonic()
+                    yield None
+        finally:
+            if under_way:  # the caller went away
+                engine.abort_request(list(under_way))

@@ -1,0 +1,340 @@
+"""The sample stage over an engine without a model and the tiny teacher's own prompt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+from builders.run import Run
+from builders.sample import stage
+from builders.sample.engine import SampleResult, Sampling
+from builders.sample.fake import FakeGenerator
+from builders.sample.plan import SampleRun, changes, estimate
+from builders.sample.prompt import load_prompt
+from builders.sample.stage import sample
+from dasd_data.errors import DeniedError, UnknownNameError, UsageError
+from dasd_data.keys import question_id
+
+TEACHER = Path(__file__).parents[3] / "examples" / "tiny" / "teacher"
+PROMPT = load_prompt(TEACHER)
+QUESTIONS = [f"What is {n} + {n}?" for n in range(10)]
+
+
+@pytest.fixture
+def catalog(made, append):
+    """A catalog of ten questions, five of them in code."""
+    catalog = made()
+    ids = [question_id(text) for text in QUESTIONS]
+    rows = zip(ids, QUESTIONS, strict=True)
+    append(catalog, "questions", [{"question_id": q, "text": t} for q, t in rows])
+    append(
+        catalog,
+        "question_sources",
+        [
+            {"question_id": q, "source": "made", "row": str(i), "domain": ("math", "code")[i % 2]}
+            for i, q in enumerate(ids)
+        ],
+    )
+    return catalog.refresh()
+
+
+class Engine(FakeGenerator):
+    """The fake engine; counts what it is asked for, and does what a test wants in between."""
+
+    def __init__(self, **more):
+        super().__init__(PROMPT.tokenizer.encode, **more)
+        self.asked = []
+        self.instead = {}
+
+    def generate(self, requests, sampling):
+        """None before every result, and for some requests what `instead` does."""
+        for request in requests:
+            self.asked.append(request)
+            act = self.instead.get(len(self.asked))
+            if act is not None:
+                result = act(request)
+                if result is not None:
+                    yield result
+                    continue
+            yield None
+            yield from super().generate([request], sampling)
+
+
+def plan(engine, **more):
+    settings = {"temperature": 0.6, "max_tokens": 500} | more.pop("sampling", {})
+    sampling = Sampling(stop_ids=PROMPT.stop_ids, **settings)
+    scorer = PROMPT.describe(engine.describe())
+    return SampleRun(engine, PROMPT, scorer, "teacher", sampling, **more)
+
+
+def responses(catalog):
+    return catalog.sql(
+        "SELECT * EXCLUDE (run_id, content_hash) FROM responses ORDER BY response_id"
+    ).fetchall()
+
+
+def run(catalog, engine=None, **more):
+    engine = engine or Engine()
+    counts = sample(catalog, plan(engine, **more))
+    return engine, counts
+
+
+def test_a_sample_is_a_response_with_tokens_sentences_and_sums(catalog):
+    """A view would find samples without scores, or scores of other tokens."""
+    engine, counts = run(catalog, n=2, limit=3)
+    assert counts["done"] == counts["responses"] == counts["wanted"] == 6
+    rows = catalog.sql(
+        "SELECT r.*, t.token_ids, t.prompt_ids, t.logprobs, t.token_bytes, s.n_tokens AS per,"
+        " s.logprob_sum FROM responses AS r JOIN tokens AS t USING (response_id)"
+        " JOIN sentence_scores AS s USING (response_id, scorer_id) ORDER BY response_id"
+    ).pl()
+    assert len(rows) == 6
+    asked = {request.key: request for request in engine.asked}
+    for row in rows.to_dicts():
+        request = asked[row["response_id"]]
+        assert row["prompt_ids"] == request.prompt_ids.tolist()
+        text = PROMPT.tokenizer.decode(row["token_ids"], skip_special_tokens=True)
+        assert text == f"<think>\n{row['thinking']}\n</think>\n\n{row['answer']}"
+        assert (row["finish_reason"], row["temperature"], row["top_p"]) == ("stop", 0.6, 1.0)
+        assert row["seed"] == request.seed
+        assert row["sample_index"] in (0, 1)
+        # Sums by hand: every scored token counts once.
+        scored = [v for v, b in zip(row["logprobs"], row["token_bytes"], strict=True) if b]
+        assert sum(row["per"]) == len(scored)
+        assert sum(row["logprob_sum"]) == pytest.approx(sum(scored), rel=1e-5)
+    assert rows["question_id"].n_unique() == 3
+    assert rows["answer"].n_unique() == 6  # no two samples share a seed
+
+
+def test_only_what_is_missing_is_sampled(catalog):
+    """A raised --n or --limit would pay for samples that are there, or draw them anew."""
+    first, _ = run(catalog, n=1, limit=3)
+    before = responses(catalog)
+    assert len(run(catalog, n=1, limit=3)[0].asked) == 0
+    more, _ = run(catalog, n=2, limit=3)
+    wider, _ = run(catalog, n=2)
+    hotter, _ = run(catalog, n=1, limit=3, sampling={"temperature": 1.0})
+    assert [len(e.asked) for e in (first, more, wider, hotter)] == [3, 3, 14, 3]
+    assert set(before) < set(responses(catalog))
+    assert len(responses(catalog)) == 23
+
+
+def test_one_run_and_three_give_the_same_rows(catalog, made, append):
+    """An interruption, or samples asked for in parts, would change the data set."""
+    run(catalog, n=1, limit=4)
+    run(catalog, n=3, limit=4)
+    run(catalog, n=3)
+    in_parts = responses(catalog)
+    whole = made(name="whole.catalog")
+    for name in ("questions", "question_sources"):
+        columns = "* EXCLUDE (content_hash)"
+        append(whole, name, catalog.sql(f"SELECT {columns} FROM {name}").pl().to_dicts())
+    run(whole.refresh(), n=3)
+    assert responses(whole) == in_parts
+
+
+def test_questions_are_chosen_by_a_condition(catalog):
+    """A budget for math would be spent on code; or SQL of others would run unlocked."""
+    run(catalog, where="domain = 'math' AND text LIKE '%2%'")
+    assert catalog.sql(
+        "SELECT text FROM responses JOIN questions USING (question_id)"
+    ).fetchall() == [("What is 2 + 2?",)]
+    with pytest.raises(UnknownNameError, match="domian"):
+        run(catalog, where="domian = 'math'")
+    with pytest.raises((DeniedError, UsageError)):
+        run(catalog, where="true); COPY questions TO 'x.csv'; SELECT (true")
+
+
+def test_a_failure_keeps_its_reason_and_is_tried_again_when_asked(catalog):
+    """One bad request would end a run of days, be asked again for ever, or vanish."""
+    engine = Engine()
+    engine.instead[2] = lambda request: SampleResult(request.key, error="timeout: 600 s, 3 tries")
+    _, counts = run(catalog, engine, limit=4)
+    assert (counts["done"], counts["failed"], counts["failed: timeout"]) == (3, 1, 1)
+    failed = engine.asked[1].key
+    assert catalog.sql("SELECT response_id, stage, attempt, reason FROM attempts").fetchall() == [
+        (failed, "sample", 0, "timeout: 600 s, 3 tries")
+    ]
+    assert not run(catalog, limit=4)[0].asked
+    again = Engine()
+    again.instead[1] = lambda request: SampleResult(request.key, error="timeout: again")
+    run(catalog, again, limit=4, retry="failed")
+    assert [r.key for r in again.asked] == [failed]
+    assert run(catalog, limit=4, retry="failed")[1]["done"] == 1
+    assert catalog.sql("SELECT attempt FROM attempts ORDER BY ALL").fetchall() == [(0,), (1,)]
+    assert len(responses(catalog)) == 4
+
+
+def test_what_was_cut_off_is_sampled_again_under_another_cap_only(catalog):
+    """The same key would give the same cut again, and the run would pay for it."""
+    _, counts = run(catalog, limit=4, sampling={"max_tokens": 60})
+    cut = counts["finished: length"]
+    assert cut > 0
+    with pytest.raises(UsageError, match=f"{cut} of {cut} truncated.*another --max-tokens or --se"):
+        run(catalog, limit=4, retry="truncated", sampling={"max_tokens": 60})
+    engine, _ = run(catalog, limit=4, retry="truncated")
+    assert len(engine.asked) == cut
+    assert not run(catalog, limit=4, retry="truncated")[0].asked  # whole ones are there now
+    rows = catalog.sql("SELECT finish_reason FROM responses").fetchall()
+    assert Counter(r for (r,) in rows) == {"length": cut, "stop": 4}
+
+
+def test_a_question_without_a_prompt_or_over_the_context_fails_alone(catalog, append, monkeypatch):
+    """One odd question would stop all others."""
+    long = "word " * 400
+    append(catalog, "questions", [{"question_id": question_id(long), "text": long}])
+    source = {"source": "made", "row": "x", "domain": "math"}
+    append(catalog, "question_sources", [{"question_id": question_id(long), **source}])
+    _, counts = run(catalog.refresh(), Engine(max_context=700))
+    assert (counts["done"], counts["failed: over context"]) == (10, 1)
+    ((reason,),) = catalog.sql("SELECT reason FROM attempts").fetchall()
+    assert reason.startswith("over context: ")
+
+
+@pytest.mark.parametrize("step", ["tokens", "responses", "announced", "sentences", "snapshots"])
+def test_a_run_that_dies_within_a_commit_is_taken_up(step, catalog, monkeypatch):
+    """Samples would be paid for twice, or a key stay refused for ever: engines repeat nothing."""
+    run(catalog, limit=1)
+    append, died = Run.append, []
+
+    class DiedError(BaseException):
+        pass
+
+    def die():
+        died.append(step)
+        monkeypatch.setattr(stage, "_commit", lambda *arguments: None)  # the dead do nothing more
+        raise DiedError
+
+    def dying(self, batches):
+        if died or (step == "tokens") != ("tokens" in batches) or "scorers" in batches:
+            return append(self, batches)
+        if step == "announced":
+            self.writer._announce(batches["responses"])
+        elif step == "snapshots":
+            for name in ("sentences", "sentence_scores", "responses"):
+                self.writer.table(name).append(batches[name])
+        elif step == "sentences":
+            append(self, {"sentences": batches["sentences"]})
+        return die()
+
+    monkeypatch.setattr(Run, "append", dying)
+    monkeypatch.setattr(stage, "COMMIT_SECONDS", 0.0)
+    with pytest.raises(DiedError):
+        run(catalog, limit=4)
+    monkeypatch.undo()
+    assert died == [step]
+    other = Engine()  # an engine that never draws the same twice
+    other._text = lambda request, sampling: f"<think>\nAgain {request.seed}.\n</think>\n\nOther."
+    _, counts = run(catalog.refresh(), other, limit=4)
+    assert len(responses(catalog)) == 4
+    assert counts["sampled by another run"] == 0
+    orphans = "SELECT count(*) FROM tokens ANTI JOIN responses USING (response_id)"
+    assert catalog.sql(orphans).fetchall() == [(0,)]
+    pairs = catalog.sql(
+        "SELECT thinking, answer, token_ids FROM responses JOIN tokens USING (response_id)"
+    ).fetchall()
+    for thinking, answer, ids in pairs:
+        text = PROMPT.tokenizer.decode(ids, skip_special_tokens=True)
+        assert text == f"<think>\n{thinking}\n</think>\n\n{answer}"
+    assert counts["recovered"] == (step in ("responses", "announced", "sentences"))
+
+
+def test_an_interruption_commits_what_is_done(catalog):
+    """Ctrl-C would lose up to a minute of a cluster's work."""
+    engine = Engine()
+
+    def stop(request):
+        raise KeyboardInterrupt
+
+    engine.instead[4] = stop
+    with pytest.raises(KeyboardInterrupt):
+        run(catalog, engine)
+    assert len(responses(catalog.refresh())) == 3
+    again, _ = run(catalog)
+    assert len(again.asked) == 7
+    assert not {r.key for r in again.asked} & {r.key for r in engine.asked[:3]}
+
+
+def test_finished_samples_are_committed_while_a_long_one_goes_on(catalog, monkeypatch):
+    """The longest completion of a batch would hold back all others for hours."""
+    monkeypatch.setattr(stage, "COMMIT_SECONDS", 0.0)
+    seen = []
+
+    def look(request):
+        seen.append(len(responses(catalog.refresh())))
+
+    engine = Engine()
+    engine.instead = dict.fromkeys(range(1, 11), look)
+    run(catalog, engine)
+    assert seen == list(range(10))
+
+
+def test_two_runs_at_once_keep_one_sample_of_each(catalog):
+    """The slower run would overwrite the faster, or stop with a conflict."""
+    slow = Engine()
+    slow._text = lambda request, sampling: "<think>\nSlow.\n</think>\n\nSlow."
+
+    def meanwhile(request):
+        run(catalog.refresh(), limit=3)
+
+    slow.instead[3] = meanwhile
+    _, counts = run(catalog, slow, limit=4)
+    assert counts["sampled by another run"] == 3
+    found = catalog.sql("SELECT answer, count(*) FROM responses GROUP BY ALL").fetchall()
+    assert Counter(dict(found))["Slow."] == 1
+    assert sum(n for _, n in found) == 4
+
+
+def test_changed_settings_are_told(catalog):
+    """A changed template would sample everything again without a word."""
+    engine = Engine()
+    run(catalog, engine, limit=1)
+    assert changes(catalog, plan(engine, n=5)) == {}
+    assert changes(catalog, plan(engine, sampling={"temperature": 1.0})) == {}
+    changed = replace(plan(engine, seed=3), scorer=replace(plan(engine).scorer, date="2026-01-01"))
+    found = changes(catalog, changed)
+    assert found["seed"] == (0, 3)
+    assert found["date"] == (None, "2026-01-01")
+
+
+def test_an_estimate_counts_what_a_run_then_does(catalog):
+    """A user would learn the cost of a run from its bill."""
+    engine = Engine()
+    before = estimate(catalog, plan(engine, n=2, limit=4))
+    assert (before.samples, before.questions, before.expected_tokens) == (8, 4, None)
+    assert before.most_tokens == 8 * 500
+    assert not engine.asked
+    _, counts = run(catalog, engine, n=2, limit=4)
+    assert before.prompt_tokens == counts["prompt_tokens"]
+    after = estimate(catalog, plan(engine, n=3, limit=4))
+    assert after.samples == 4
+    assert after.expected_tokens == round(4 * counts["sampled_tokens"] / 8)
+    assert after.bytes > 0
+
+
+def test_keys_of_other_settings_differ():
+    """Two kinds of samples would take each other's place."""
+    engine = Engine()
+    base = plan(engine)
+    others = [
+        plan(engine, seed=1),
+        plan(engine, sampling={"temperature": 1.0}),
+        plan(engine, sampling={"top_p": 0.9}),
+        plan(engine, sampling={"max_tokens": 501}),
+        plan(Engine(model="other")),
+        replace(base, scorer=replace(base.scorer, revision="abc")),
+        replace(base, scorer=replace(base.scorer, engine_version="2")),
+    ]
+    keys = {p.response_id("q", 0) for p in [base, *others]}
+    keys |= {base.response_id("q", 1), base.response_id("p", 0)}
+    assert len(keys) == 10
+    seeds = {base.sample_seed(q, i) for q in "abc" for i in range(100)}
+    assert len(seeds) == 300
+    assert all(0 <= seed < 2**53 for seed in seeds)
+    assert np.array_equal(plan(engine, n=9).response_id("q", 0), base.response_id("q", 0))

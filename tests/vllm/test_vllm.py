@@ -1,0 +1,221 @@
+"""The engines over a real vLLM with the tiny pair: `make test-vllm`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+pytest.importorskip("vllm", reason="needs vLLM, in an environment of its own: make test-vllm")
+
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+import dasd_data
+from builders.sample import prepare, stage
+from builders.sample.engine import SampleRequest, Sampling
+from builders.sample.openai_engine import OpenAIGenerator
+from builders.sample.probe import check_raw
+from builders.sample.prompt import load_prompt
+from builders.sample.vllm_engine import VLLMGenerator
+from builders.score.engine import ScoreRequest
+from builders.score.server import Server
+from builders.score.transformers_engine import TransformersScorer
+from dasd_data.errors import DataError, UsageError
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+ROOT = Path(__file__).parents[2]
+TEACHER = ROOT / "examples" / "tiny" / "teacher"
+PROMPT = load_prompt(TEACHER)
+SAMPLING = Sampling(0.6, 0.95, max_tokens=200, stop_ids=PROMPT.stop_ids)
+SETTINGS = {"enforce_eager": True, "gpu_memory_utilization": 0.2, "max_model_len": 2048}
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """vLLM in this process, in float32."""
+    return VLLMGenerator(TEACHER, dtype="float32", arguments=SETTINGS)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The URL of vLLM's own server, in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(TEACHER),
+        "--served-model-name", "tiny", "--port", str(port), "--dtype", "float32",
+        "--enforce-eager", "--gpu-memory-utilization", "0.2", "--max-model-len", "2048",
+        "--max-num-batched-tokens", "32768",
+    ]  # fmt: skip
+    process = subprocess.Popen(command)
+    url = f"http://127.0.0.1:{port}/v1"
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{url}/models", timeout=5).read()
+                break
+            except OSError:
+                assert process.poll() is None, "the server ended by itself"
+                time.sleep(0.5)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def requests(n):
+    return [
+        SampleRequest(
+            f"r{i}", PROMPT.ids(f"Tom has {i} apples and buys 7 more. How many?"), 100 + i
+        )
+        for i in range(n)
+    ]
+
+
+def made(engine, asked):
+    found = {r.key: r for r in engine.generate(iter(asked), SAMPLING) if r is not None}
+    assert sorted(found) == sorted(r.key for r in asked)
+    assert not [r.error for r in found.values() if r.error]
+    return found
+
+
+def again(asked, found):
+    return [
+        ScoreRequest(
+            r.key, np.concatenate([r.prompt_ids, found[r.key].token_ids]), len(r.prompt_ids)
+        )
+        for r in asked
+    ]
+
+
+def worst(scored, found):
+    return max(float(np.abs(r.logprobs - found[r.key].logprobs).max()) for r in scored)
+
+
+def test_log_probs_agree_with_scoring_by_vllm_and_by_transformers(engine):
+    """A catalog's teacher would have other probabilities than the model has."""
+    asked = requests(40)
+    found = made(engine, asked)
+    assert {r.finish_reason for r in found.values()} <= {"stop", "length"}
+    assert sum(r.finish_reason == "stop" for r in found.values()) > 20
+    assert worst(engine.score(again(asked, found)), found) < 1e-5
+    embedded = TransformersScorer(TEACHER, device="cpu")
+    assert worst(embedded.score(again(asked, found)), found) < 1e-4
+    for result in found.values():
+        stopped = int(result.token_ids[-1]) in PROMPT.stop_ids
+        assert stopped == (result.finish_reason == "stop")
+
+
+def test_a_completion_is_that_of_its_seed(engine):
+    """A run that goes on would draw other samples than one that was never stopped."""
+    asked = requests(12)
+    together = made(engine, asked)
+    for request in asked[::4]:
+        alone = made(engine, [request])[request.key]
+        assert alone.token_ids.tolist() == together[request.key].token_ids.tolist()
+
+
+def test_requests_over_the_context_fail_alone(engine):
+    """One long question would end vLLM's loop, and the run with it."""
+    long = SampleRequest("long", np.full(1900, 5, np.int32), 1)
+    found = {r.key: r for r in engine.generate([*requests(3), long], SAMPLING) if r is not None}
+    assert [k for k, r in found.items() if r.error] == ["long"]
+    assert found["long"].error == "over context: 1900 tokens of prompt and 200 to be sampled > 2048"
+
+
+def test_the_server_gives_what_the_engine_gives(engine, server):
+    """The same model would have two sets of probabilities, by the way it is asked."""
+    over = OpenAIGenerator(Server(server, "tiny"), TEACHER)
+    assert over.max_context == 2048
+    assert over.describe().engine_version
+    check_raw(over, PROMPT, SAMPLING)
+    asked = requests(24)
+    found, own = made(over, asked), made(engine, asked)
+    same = [k for k in own if own[k].token_ids.tolist() == found[k].token_ids.tolist()]
+    assert len(same) >= 20  # a rounding may turn a draw
+    for key in same:
+        assert np.abs(own[key].logprobs - found[key].logprobs).max() < 1e-4
+        assert own[key].finish_reason == found[key].finish_reason
+    assert worst(over.score(again(asked, found)), found) < 1e-5
+
+
+def test_another_tokenizer_than_the_server_s_is_refused(server, tmp_path):
+    """Log-probs would be filed under other words."""
+    import json
+
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for file in TEACHER.iterdir():
+        if file.suffix in (".json", ".jinja"):
+            (folder / file.name).write_bytes(file.read_bytes())
+    path = folder / "tokenizer.json"
+    vocabulary = json.loads(path.read_text())
+    words = vocabulary["model"]["vocab"]
+    words["I"], words["s"] = words["s"], words["I"]
+    path.write_text(json.dumps(vocabulary))
+    with pytest.raises(DataError, match="give the model's own with --tokenizer"):
+        OpenAIGenerator(Server(server, "tiny"), folder)
+
+
+def test_a_bad_argument_is_told(tmp_path):
+    """A typing error would end in a stack trace of vLLM."""
+    with pytest.raises(UsageError, match="vLLM cannot load"):
+        VLLMGenerator(TEACHER, arguments={"tensor_parallel": 8})
+
+
+def test_processed_log_probs_are_found_out():
+    """A server set for chat would fill the catalog with probabilities that are too high."""
+
+    class Processed(VLLMGenerator):
+        """vLLM set as `--logprobs-mode processed_logprobs` sets it."""
+
+        FIXED: ClassVar = {**VLLMGenerator.FIXED, "logprobs_mode": "processed_logprobs"}
+
+    engine = Processed(TEACHER, dtype="float32", arguments=SETTINGS)
+    with pytest.raises(DataError, match="the engine returns processed log-probs"):
+        check_raw(engine, PROMPT, Sampling(0.4, max_tokens=100, stop_ids=PROMPT.stop_ids))
+
+
+def test_the_command_fills_a_catalog(tmp_path, monkeypatch):
+    """Engine and stage would not fit together."""
+    monkeypatch.chdir(tmp_path)
+    catalog = dasd_data.create(tmp_path / "dasd.catalog")
+    from builders.run import to_table
+    from dasd_data.keys import question_id
+    from dasd_data.writer import Writer
+
+    texts = [f"What is {n} + {n}?" for n in range(20)]
+    rows = [{"question_id": question_id(t), "text": t} for t in texts]
+    sources = [
+        {"question_id": question_id(t), "source": "made", "row": t, "domain": "math"} for t in texts
+    ]
+    Writer(catalog.store, "test").append(
+        {
+            "questions": to_table("questions", rows),
+            "question_sources": to_table("question_sources", sources),
+        }
+    )
+    options = prepare.Options(
+        str(TEACHER), 0.6, engine="vllm", n=2, max_tokens=200, dtype="float32",
+        engine_arguments=SETTINGS,
+    )  # fmt: skip
+    what = prepare.prepare(catalog.refresh(), options)
+    counts = stage.sample(catalog, what)
+    assert counts["responses"] == 40
+    (row,) = catalog.sql(
+        "SELECT engine, engine_version, dtype, logprobs_mode FROM scorers"
+    ).fetchall()
+    import vllm
+
+    assert row == ("vllm", vllm.__version__, "float32", "raw_logprobs")
