@@ -107,7 +107,7 @@ def test_a_missing_extra_comes_with_its_install_line(command):
         "installation.installed = lambda name: None if name == 'transformers' else found(name)"
     )
     done = command("doctor", before=before)
-    assert "transformers not installed (`score` and `select` need it)" in done.stdout
+    assert "transformers not installed (`score`, `sample` and `select` need it)" in done.stdout
     assert "pip install 'dasd-data[score]'" in done.stdout
 
 

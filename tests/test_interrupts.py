@@ -74,8 +74,8 @@ def test_a_second_signal_stops_the_process_within_a_call_that_never_returns():
 )
 def test_how_a_command_ends_is_one_line_and_an_exit_code(failure, code, message):
     """A stopped job or a full disk would end in a stack trace."""
-    stage = f"import os\ndef fail(**more):\n    {failure}\n"
-    call = "from dasd_data import cli, main\ncli.cli.main = fail\nmain.main()"
+    stage = f"import os\ndef fail(*given, **more):\n    {failure}\n"
+    call = "from dasd_data import cli, main\ncli.cli.make_context = fail\nmain.main()"
     done = subprocess.run(
         [sys.executable, "-c", LISTENING + stage + call],
         capture_output=True,

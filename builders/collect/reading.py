@@ -117,6 +117,10 @@ class Reading:
         if "question_sources" in tables:
             found = tables["question_sources"]
             files, lines = zip(*self._batch.places["question_sources"], strict=True)
+            added = [int(i or 0) for i in self._batch.owners["question_sources"]]
+            self._systems = [self._systems[i] for i in added]
+            self._keyed = [self._keyed[i] for i in added]
+            self._chars = [self._chars[i] for i in added]
             texts, normals = self._fresh(tables["questions"])
             for name, values in (
                 ("text", texts), ("normal", normals), ("keyed", self._keyed),

@@ -30,7 +30,8 @@ class Batch:
     """Rows that wait for their commit. `size` estimates their bytes.
 
     `places` has the file and line of every row of a table; `owners` has, for every row of responses
-    and of tokens, the number of its response in the batch, None for log-probs that came apart.
+    and of tokens, the number of its response in the batch, None for log-probs that came apart; and
+    for every row of question_sources its own number, in the order in which they were added.
     """
 
     run_id: str
@@ -101,6 +102,8 @@ class Batch:
             "meta": meta,
         }
         self._put("question_sources", source, place)
+        number = len(self.rows["question_sources"]) - 1
+        self.owners.setdefault("question_sources", []).append(number)
         self.size += len(question.text) + len(meta)
         return key
 

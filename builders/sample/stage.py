@@ -27,6 +27,7 @@ from builders.segment.stage import failures
 from dasd_data.catalog import Catalog
 from dasd_data.errors import RowError
 from dasd_data.parameters import quote
+from dasd_data.schema import TABLES
 from dasd_data.session import Session
 
 COMMIT_BYTES, COMMIT_SECONDS = 64 << 20, 60.0  # work at risk when the process dies
@@ -65,7 +66,8 @@ def sample(
     and while the engine works, `committed` after each commit. Returns counts by name: `wanted`,
     `done` and `failed` samples, tokens, ends and reasons.
     """
-    session = catalog.checked_session()
+    catalog.verify_files(TABLES)
+    session = catalog.session(settings={"require_scores": False})
     with Run(catalog.store, "sample", what.configuration()) as run:
         run.append({"scorers": to_table("scorers", [_scorer_row(what)])})
         wanted = list(missing(session, what, run.writer))
