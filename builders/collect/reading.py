@@ -36,6 +36,11 @@ class Reading:
     `counts` has `rows`, and those `taken`, `left out` and `refused`.
     """
 
+    # Of each question of the batch, in the order in which they were added.
+    _systems: list[str | None]
+    _keyed: list[bool]
+    _chars: list[int | None]
+
     def __init__(self, recipe: Recipe, run: Run | None, progress: Callable[[int], None]) -> None:
         self.recipe, self.run, self.progress = recipe, run, progress
         self.counts: Counter[str] = Counter()
@@ -144,7 +149,5 @@ class Reading:
 
     def _start(self) -> None:
         self._batch = Batch(self.run.run_id if self.run else "")
-        self._systems: list[str | None] = []
-        self._keyed: list[bool] = []
-        self._chars: list[int | None] = []
+        self._systems, self._keyed, self._chars = [], [], []
         self._deadline = time.monotonic() + BATCH_SECONDS

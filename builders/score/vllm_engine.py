@@ -7,6 +7,7 @@ thousand are held at a time.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -57,6 +58,7 @@ class VLLMScorer:
     ) -> None:
         self.folder, self.name, self.revision = model_folder(model, revision)
         settings = {"max_num_batched_tokens": BATCHED_TOKENS, "seed": 0, **(arguments or {})}
+        _hide_functions_of_llvmlite()
         try:
             self.llm = vllm.LLM(**settings, **self.FIXED, model=str(self.folder), dtype=dtype)
         except (TypeError, ValueError) as error:
@@ -140,3 +142,23 @@ class VLLMScorer:
         finally:
             if under_way:  # the caller went away
                 engine.abort_request(list(under_way))
+
+
+def _hide_functions_of_llvmlite() -> None:
+    """Let vLLM look at all modules' attributes, as 0.32 does on a CPU.
+
+    llvmlite's library object answers every name, `__dict__` too, with a function of LLVM; vLLM
+    takes that for a dictionary. Numba has loaded it by now.
+    """
+    ffi = sys.modules.get("llvmlite.binding.ffi")
+    if ffi is None:
+        return
+    kind = type(ffi.lib)
+    found = kind.__getattr__
+
+    def getattr_(self: Any, name: str) -> Any:
+        if name == "__dict__":
+            raise AttributeError(name)
+        return found(self, name)
+
+    kind.__getattr__ = getattr_
