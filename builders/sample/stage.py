@@ -67,11 +67,15 @@ def sample(
     `done` and `failed` samples, tokens, ends and reasons.
     """
     catalog.verify_files(TABLES)
-    session = catalog.session(settings={"require_scores": False})
+    session = _session(catalog)
     with Run(catalog.store, "sample", what.configuration()) as run:
         run.append({"scorers": to_table("scorers", [_scorer_row(what)])})
         wanted = list(missing(session, what, run.writer))
         run.counts["wanted"] = len(wanted)
+        if any(w.sampled for w in wanted):  # their writer may have died before its snapshot
+            session.close()
+            catalog.store.record("sample")
+            session = _session(catalog.refresh())
         pending = _Pending()
         try:
             _recover(session, [w for w in wanted if w.sampled], what, pending, run)
@@ -90,6 +94,10 @@ def sample(
     session.close()
     catalog.refresh()
     return run.counts
+
+
+def _session(catalog: Catalog) -> Session:
+    return catalog.session(settings={"require_scores": False})
 
 
 def _requests(

@@ -40,6 +40,9 @@ class Command:
     arguments: tuple[str, ...]
 
 
+NAMES = ("ingest", "segment", "score", "filter", "build", "select")
+
+
 def commands(folder: Path) -> dict[str, Command]:
     """Every stage as a user types it, over the catalog in `folder`."""
     at = ("--catalog", str(folder / "dasd.catalog"))
@@ -199,7 +202,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=60, help="random times, over all commands")
     parser.add_argument("--steps", type=int, default=10_000, help="steps of a command, at most")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--commands", nargs="+", default=list(JOBS), choices=list(JOBS))
+    parser.add_argument("--commands", nargs="+", default=NAMES, choices=NAMES)
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script: off
     draw = random.Random(arguments.seed)

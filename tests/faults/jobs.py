@@ -75,7 +75,7 @@ def small_batches() -> None:
     """Make the stages of this process commit often."""
     ingest_stage.BATCH_BYTES = 25_000
     segment_stage.TEXT_ROWS, segment_stage.SCORE_ROWS = 8, 8
-    sample_stage.COMMIT_BYTES, sample_stage.READ_QUESTIONS = 8_000, 4
+    sample_stage.COMMIT_BYTES, sample_stage.READ_QUESTIONS = 20_000, 4
     score_stage.COMMIT_ROWS, score_stage.READ_ROWS = 9, 4
     filter_stage.ROWS = 9
     materialize.BATCH_ROWS = 4
@@ -101,7 +101,7 @@ def sample(folder: Path, step: Step = lambda name: None) -> None:
     prompt = load_prompt(TINY / "teacher")
     engine = FakeGenerator(prompt.tokenizer.encode, max_context=600)
     sampling = Sampling(0.6, max_tokens=400, stop_ids=prompt.stop_ids)
-    what = SampleRun(engine, prompt, prompt.describe(engine.describe()), "sampled", sampling, n=2)
+    what = SampleRun(engine, prompt, prompt.describe(engine.describe()), "sampled", sampling)
     sample_stage.sample(catalog_of(folder), what, lambda counts: step("sample: progress"))
 
 

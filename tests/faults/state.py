@@ -29,6 +29,7 @@ _VOLATILE = {
     "build_id",
     "files",
     "robustness",
+    "card",
 }
 OF_RUNS = {"runs", "run_events"}
 
