@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -74,3 +74,27 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for an option of another engine than the chosen one: it would do nothing."""
+    chosen = click.get_current_context()
+    for name, engine in _OF_ENGINES.items():
+        given = chosen.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and options["engine"] not in engine:
+            flag = (
+                "--engine-argument" if name == "engine_arguments" else f"--{name.replace('_', '-')}"
+            )
+            raise click.UsageError(f"{flag} is for --engine {' or '.join(engine)}")
+
+
+_OF_ENGINES = {
+    "engine_arguments": ("vllm",),
+    "base_url": ("openai",),
+    "tokenizer": ("openai",),
+    "concurrency": ("openai",),
+    "timeout": ("openai",),
+    "dtype": ("transformers", "vllm"),
+    "device": ("transformers",),
+    "batch_tokens": ("transformers",),
+}

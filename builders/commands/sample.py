@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from builders.commands.engines import engine_options
+from builders.commands.engines import check_options, engine_options
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -82,6 +82,7 @@ def command(
     command samples the rest. Other settings make other samples, and are told before it starts.
     What is done is committed every minute; Ctrl-C commits it, too.
     """
+    check_options(options)
     import dasd_data
     from builders.sample.meter import Meter
     from builders.sample.plan import changes, estimate

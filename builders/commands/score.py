@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from builders.commands.engines import engine_options
+from builders.commands.engines import check_options, engine_options
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -60,6 +60,7 @@ def command(dry_run: bool, catalog: str | None, as_json: bool, **options: Any) -
     only those that this model has not scored yet. What cannot be scored as it is stays unscored,
     with the reason in `attempts`.
     """
+    check_options(options)
     import dasd_data
     from builders.score import prepare
     from builders.score.stage import dry_run as estimate

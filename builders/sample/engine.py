@@ -33,6 +33,9 @@ class Sampling:
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        # 1 and 1.0 are one setting, and so are 0.0 and -0.0: keys are made of what is printed.
+        object.__setattr__(self, "temperature", float(self.temperature) + 0.0)
+        object.__setattr__(self, "top_p", float(self.top_p))
         if not 0 <= self.temperature <= 100:
             raise UsageError(f"temperature {self.temperature:g}: it lies between 0 and 100")
         if not 0 < self.top_p <= 1:

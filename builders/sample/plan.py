@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -69,15 +69,24 @@ class SampleRun:
             "name": self.name,
         }
 
+    def request(self) -> dict[str, Any]:
+        """What was asked for beside that: it changes no key."""
+        return {"n": self.n, "where": self.where, "limit": self.limit, "retry": self.retry}
+
     def response_id(self, question: str, index: int) -> str:
         """Id of one sample: of everything that decides what is drawn."""
         sampling = asdict(self.sampling)
         return digest("sampled", question, self.scorer_id, sampling, self.seed, index)
 
-    def sample_seed(self, question: str, index: int) -> int:
-        """Seed of one sample, below 2**53, so that no JSON reader rounds it."""
-        text = f"{self.seed}:{question}:{index}".encode()
-        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 11
+    def sample_seed(self, want: Wanted) -> int:
+        """Seed of one try, below 2**53, so that no JSON reader rounds it.
+
+        Another temperature draws other numbers, and so does another try. Under a larger cap a
+        completion begins as it did.
+        """
+        sampling = f"{self.sampling.temperature}:{self.sampling.top_p}"
+        text = f"{self.seed}:{sampling}:{want.question_id}:{want.sample_index}:{want.attempt}"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +126,24 @@ def missing(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wante
 
     Raises UsageError where `retry` would only repeat what was cut off.
     """
-    if what.retry == "truncated":
-        yield from _truncated(session, what, writer)
-        return
     failed = _failed(session, what)
+    find = _truncated if what.retry == "truncated" else _unmade
+    for want in find(session, what, writer):
+        if want.sampled or want.key not in failed:
+            yield want
+        elif what.retry == "failed":
+            yield replace(want, attempt=failed[want.key] + 1)
+
+
+def _unmade(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wanted]:
+    """The samples of the questions asked for whose responses are not there."""
     rows = session.rows(f"SELECT question_id FROM ({questions(session, what)}) ORDER BY ALL")
     ids = [row["question_id"] for row in rows]
     step = max(1, READ_KEYS // what.n)
     for start in range(0, len(ids), step):
-        samples = [(q, i) for q in ids[start : start + step] for i in range(what.n)]
-        for want in _absent(what, writer, samples):
-            if want.key not in failed:
-                yield want
-            elif what.retry == "failed":
-                yield Wanted(want.key, want.question_id, want.sample_index, failed[want.key] + 1)
+        yield from _absent(
+            what, writer, [(q, i) for q in ids[start : start + step] for i in range(what.n)]
+        )
 
 
 def _absent(
@@ -147,12 +160,23 @@ def _absent(
             yield Wanted(key, question, index, sampled=tokens)
 
 
+def check_where(catalog: Catalog, where: str | None) -> None:
+    """Raise UsageError, UnknownNameError or DeniedError where it is no condition on questions."""
+    if where:
+        session = catalog.session(settings={"require_scores": False})
+        _where(session, where)
+        session.close()
+
+
+def _where(session: Session, where: str) -> str:
+    sql = f"SELECT * FROM ({_QUESTIONS}) WHERE ({where})"
+    session.query(sql)  # one condition, and no more
+    return sql
+
+
 def questions(session: Session, what: SampleRun) -> str:
     """SELECT of the questions asked for."""
-    sql = _QUESTIONS
-    if what.where:
-        sql = f"SELECT * FROM ({_QUESTIONS}) WHERE ({what.where})"
-        session.query(sql)  # one condition, and no more
+    sql = _where(session, what.where) if what.where else _QUESTIONS
     return sql + (f" ORDER BY question_id LIMIT {what.limit}" if what.limit else "")
 
 
@@ -166,21 +190,26 @@ def _failed(session: Session, what: SampleRun) -> dict[str, int]:
 
 
 def _truncated(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wanted]:
-    """Samples of this context all of whose completions were cut off."""
+    """Samples of this context all of whose completions were cut off, under other settings only.
+
+    Raises UsageError where none was cut off under others: the same would be cut off again.
+    """
     rows = session.rows(
-        "SELECT r.question_id, r.sample_index FROM responses AS r"
+        "SELECT r.question_id, r.sample_index, count(*) AS completions FROM responses AS r"
         " INNER JOIN (SELECT DISTINCT response_id FROM tokens"
         f" WHERE scorer_id = {quote(what.scorer_id)}) AS t USING (response_id)"
         f" WHERE r.question_id IN (SELECT question_id FROM ({questions(session, what)}))"
         f" AND r.temperature = {what.sampling.temperature} AND r.top_p = {what.sampling.top_p}"
-        " GROUP BY ALL HAVING bool_and(r.finish_reason = 'length') ORDER BY ALL"
+        " GROUP BY r.question_id, r.sample_index"
+        " HAVING bool_and(r.finish_reason = 'length') ORDER BY ALL"
     )
-    samples = [(row["question_id"], row["sample_index"]) for row in rows]
-    wanted = list(_absent(what, writer, samples))
-    if len(wanted) < len(samples):
+    wanted = list(
+        _absent(what, writer, [(row["question_id"], row["sample_index"]) for row in rows])
+    )
+    if rows and not wanted and all(row["completions"] == 1 for row in rows):
         raise UsageError(
-            f"{len(samples) - len(wanted):,} of {len(samples):,} truncated samples were cut off "
-            "under these very settings: give another --max-tokens or --seed"
+            f"the {len(rows):,} truncated samples were cut off under these very settings: give "
+            "another --max-tokens or --seed"
         )
     yield from wanted
 
@@ -212,9 +241,9 @@ def estimate(catalog: Catalog, what: SampleRun) -> Estimate:
             samples[want.question_id] = samples.get(want.question_id, 0) + 1
     total = sum(samples.values())
     measured, tokens, refused = 0, 0, 0
-    for question, text in texts_of(session, list(samples)[:MEASURED]).items():
+    for question, (text, system) in texts_of(session, list(samples)[:MEASURED]).items():
         try:
-            tokens += samples[question] * len(what.prompt.ids(text))
+            tokens += samples[question] * len(what.prompt.ids(text, system))
             measured += samples[question]
         except RowError:
             refused += 1
@@ -241,11 +270,15 @@ def estimate(catalog: Catalog, what: SampleRun) -> Estimate:
 _WRITTEN = ("announced", "responses", "tokens", "sentences", "sentence_scores")
 
 
-def texts_of(session: Session, ids: Sequence[str]) -> dict[str, str]:
-    """The texts of questions by id, in the order of `ids`."""
+def texts_of(session: Session, ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Questions by id, in the order of `ids`: text, and the system prompt that is part of one."""
     if not ids:
         return {}
     names = ", ".join(quote(q) for q in set(ids))
-    rows = session.rows(f"SELECT question_id, text FROM questions WHERE question_id IN ({names})")
-    texts = {row["question_id"]: row["text"] for row in rows}
+    rows = session.rows(
+        "SELECT question_id, text, (SELECT max(meta ->> '$.system') FROM question_sources AS s"
+        " WHERE s.question_id = q.question_id) AS system"
+        f" FROM questions AS q WHERE question_id IN ({names})"
+    )
+    texts = {row["question_id"]: (row["text"], row["system"]) for row in rows}
     return {q: texts[q] for q in dict.fromkeys(ids)}

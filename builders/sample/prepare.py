@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from builders.records import Scorer
 from builders.sample.engine import Generator, Sampling
-from builders.sample.plan import SampleRun
+from builders.sample.plan import SampleRun, check_where
 from builders.sample.probe import check_raw
 from builders.sample.prompt import load_prompt
 from dasd_data.catalog import Catalog
@@ -53,13 +53,14 @@ def prepare(catalog: Catalog, options: Options) -> SampleRun:
     Raises MissingExtraError, UsageError (no such model, no chat template, no end token),
     DataError (the engine's log-probs are not the model's own).
     """
+    sampling = Sampling(options.temperature, options.top_p, options.max_tokens)
+    check_where(catalog, options.where)  # before minutes of loading
     generator, folder = _generator(catalog, options)
     settings = {"system": options.system, "reasoning_effort": options.effort}
     described = generator.describe()
     date = options.date or _earlier_date(catalog, described) or f"{datetime.now(UTC):%Y-%m-%d}"
     prompt = load_prompt(folder, **settings, date=date)
-    stop_ids = prompt.stop_ids
-    sampling = Sampling(options.temperature, options.top_p, options.max_tokens, stop_ids)
+    sampling = replace(sampling, stop_ids=prompt.stop_ids)
     check_raw(generator, prompt, sampling)
     return SampleRun(
         generator,

@@ -49,7 +49,8 @@ class ChatPrompt:
 
     `system` is the system prompt (gpt-oss: its developer message), `reasoning_effort` what a
     template asks for by that name, `date` the day that a template writes (gpt-oss), as
-    YYYY-MM-DD. Raises UsageError where the template cannot serve.
+    YYYY-MM-DD. `end_ids` end a completion beside the tokenizer's own end token. Raises UsageError
+    where the template cannot serve.
     """
 
     tokenizer: Any
@@ -57,6 +58,7 @@ class ChatPrompt:
     system: str | None = None
     reasoning_effort: str | None = None
     date: str | None = None
+    end_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.reasoning_effort and "reasoning_effort" not in self._template:
@@ -67,7 +69,7 @@ class ChatPrompt:
     @property
     def needs_date(self) -> bool:
         """Whether the template writes a date into every prompt."""
-        return "strftime_now" in self._template
+        return "strftime_now(" in self._template
 
     @property
     def is_harmony(self) -> bool:
@@ -80,9 +82,10 @@ class ChatPrompt:
         if self.is_harmony:
             return (RETURN, CALL)
         end = self.tokenizer.eos_token_id
-        if end is None:
+        if end is None and not self.end_ids:
             raise UsageError(f"the tokenizer {self.tokenizer.name_or_path} has no end token")
-        return (int(end),)
+        first = () if end is None else (int(end),)
+        return tuple(dict.fromkeys((*first, *self.end_ids)))
 
     def describe(self, scorer: Scorer) -> Scorer:
         """An engine's scoring context, completed by what this one says about the prompt."""
@@ -96,12 +99,13 @@ class ChatPrompt:
             date=self.date if self.needs_date else None,
         )
 
-    def ids(self, question: str) -> npt.NDArray[np.int32]:
+    def ids(self, question: str, system: str | None = None) -> npt.NDArray[np.int32]:
         """The prompt's token ids, [tokens] int32. Raises RowError where the template fails.
 
-        Delimiters that the question quotes (`<|im_end|>`) are encoded as text.
+        `system` is the question's own system prompt, in place of that of all others. Delimiters
+        that a question quotes (`<|im_end|>`) are encoded as text.
         """
-        return np.array(self._apply(question, tokenize=True), np.int32)
+        return np.array(self._apply(question, system, tokenize=True), np.int32)
 
     def read(self, ids: Sequence[int]) -> Completion:
         """A completion's thinking and answer. Raises RowError where its ids are no text."""
@@ -119,7 +123,7 @@ class ChatPrompt:
     def _opens_thinking(self) -> bool:
         """Whether the template itself writes the opening tag of the thinking."""
         try:
-            text = self._apply("question", tokenize=False)
+            text = self._apply("question", None, tokenize=False)
         except RowError as error:
             raise UsageError(f"the chat template fails on a plain question: {error}") from error
         return str(text).endswith((OPEN, OPEN.strip()))
@@ -135,16 +139,17 @@ class ChatPrompt:
             return self._template
         fixed = day.fromisoformat(str(self.date))
         found = _DATE.sub(lambda call: json.dumps(fixed.strftime(call[2])), self._template)
-        if "strftime_now" in found:
+        if "strftime_now(" in found:
             raise UsageError("the chat template computes the form of its date: fix it in a copy")
         return found
 
-    def _apply(self, question: str, tokenize: bool) -> Any:
+    def _apply(self, question: str, system: str | None, tokenize: bool) -> Any:
         from jinja2.exceptions import TemplateError
 
         messages = [{"role": "user", "content": question}]
-        if self.system is not None:
-            messages.insert(0, {"role": "system", "content": self.system})
+        system = system or self.system
+        if system is not None:
+            messages.insert(0, {"role": "system", "content": system})
         effort = {"reasoning_effort": self.reasoning_effort} if self.reasoning_effort else {}
         try:
             return self.tokenizer.apply_chat_template(
@@ -173,4 +178,18 @@ def load_prompt(folder: Path, **settings: str | None) -> ChatPrompt:
     Raises MissingExtraError without transformers, UsageError where the folder has no tokenizer, or
     one without a chat template.
     """
-    return ChatPrompt(load_context(folder).tokenizer, TokenTable.load(folder), **settings)
+    tokenizer, table = load_context(folder).tokenizer, TokenTable.load(folder)
+    return ChatPrompt(tokenizer, table, **settings, end_ids=_end_ids(folder))
+
+
+def _end_ids(folder: Path) -> tuple[int, ...]:
+    """The end ids of `generation_config.json`, at which vLLM stops, too."""
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return ()
+    try:
+        found = json.loads(path.read_text()).get("eos_token_id")
+    except (ValueError, AttributeError) as error:
+        raise UsageError(f"{path}: not a generation configuration: {error}") from error
+    ids = found if isinstance(found, list) else [found]
+    return tuple(i for i in ids if isinstance(i, int))

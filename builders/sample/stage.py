@@ -38,19 +38,21 @@ Progress = Callable[[Counter[str]], None]
 
 @dataclass
 class _Pending:
-    """Requests under way, and finished rows that wait for their commit."""
+    """Requests under way, and finished rows that wait for their commit.
+
+    `done` has the response and the tokens of a sample as one entry: an interruption cannot part
+    them.
+    """
 
     wanted: dict[str, Wanted] = field(default_factory=dict)
     prompts: dict[str, np.ndarray] = field(default_factory=dict)
-    responses: list[dict[str, Any]] = field(default_factory=list)
-    tokens: list[dict[str, Any]] = field(default_factory=list)
+    done: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
     size: int = 0
     since: float = field(default_factory=time.monotonic)
 
     def due(self) -> bool:
-        late = time.monotonic() - self.since >= COMMIT_SECONDS
-        return self.size >= COMMIT_BYTES or (late and bool(self.responses or self.failed))
+        return self.size >= COMMIT_BYTES or time.monotonic() - self.since >= COMMIT_SECONDS
 
 
 def sample(
@@ -68,7 +70,7 @@ def sample(
     """
     catalog.verify_files(TABLES)
     session = _session(catalog)
-    with Run(catalog.store, "sample", what.configuration()) as run:
+    with Run(catalog.store, "sample", what.configuration() | what.request()) as run:
         run.append({"scorers": to_table("scorers", [_scorer_row(what)])})
         wanted = list(missing(session, what, run.writer))
         run.counts["wanted"] = len(wanted)
@@ -89,8 +91,9 @@ def sample(
                     _commit(what, pending, run)
                     committed(run.counts)
         finally:  # also on Ctrl-C: what is done is kept
-            _commit(what, pending, run)
-            committed(run.counts)
+            if pending.done or pending.failed:
+                _commit(what, pending, run)
+                committed(run.counts)
     session.close()
     catalog.refresh()
     return run.counts
@@ -107,8 +110,8 @@ def _requests(
     for start in range(0, len(wanted), READ_QUESTIONS):
         some = wanted[start : start + READ_QUESTIONS]
         prompts = {
-            question: _prompt(what, text)
-            for question, text in texts_of(session, [w.question_id for w in some]).items()
+            question: _prompt(what, *asked)
+            for question, asked in texts_of(session, [w.question_id for w in some]).items()
         }
         for want in some:
             prompt = prompts[want.question_id]
@@ -117,13 +120,12 @@ def _requests(
                 _fail(want.key, f"no prompt: {prompt}", what, pending, run)
                 continue
             pending.prompts[want.key] = prompt
-            seed = what.sample_seed(want.question_id, want.sample_index)
-            yield SampleRequest(want.key, prompt, seed)
+            yield SampleRequest(want.key, prompt, what.sample_seed(want))
 
 
-def _prompt(what: SampleRun, question: str) -> np.ndarray | RowError:
+def _prompt(what: SampleRun, question: str, system: str | None) -> np.ndarray | RowError:
     try:
-        return what.prompt.ids(question)
+        return what.prompt.ids(question, system)
     except RowError as error:
         return error
 
@@ -144,11 +146,11 @@ def _recover(
             pending.wanted[key] = some[key]
             pending.prompts[key] = np.array(row["prompt_ids"], np.int32)
             logprobs = np.array(row["logprobs"], np.float32)
-            stopped = bool(ids) and ids[-1] in what.sampling.stop_ids
-            finish = "stop" if stopped else "length"
-            _take(SampleResult(key, np.array(ids, np.int32), logprobs, finish), what, pending, run)
+            _take(SampleResult(key, np.array(ids, np.int32), logprobs), what, pending, run)
         run.counts["recovered"] += len(rows)
         _commit(what, pending, run)
+    for name in ("prompt_tokens", "sampled_tokens"):  # the earlier run counted them
+        run.counts[name] = 0
 
 
 def _take(result: SampleResult, what: SampleRun, pending: _Pending, run: Run) -> None:
@@ -161,31 +163,34 @@ def _take(result: SampleResult, what: SampleRun, pending: _Pending, run: Run) ->
     except RowError as error:
         _fail(result.key, f"unreadable completion: {error}", what, pending, run)
         return
-    want = pending.wanted.pop(result.key)
-    pending.responses.append(_response(want, read, result.finish_reason, what, run))
-    pending.tokens.append(
-        {
-            "response_id": result.key,
-            "scorer_id": what.scorer_id,
-            "token_ids": result.token_ids,
-            "prompt_ids": prompt,
-            "token_bytes": read.token_bytes,
-            "logprobs": result.logprobs,
-            "sections": read.sections,
-            "n_tokens": len(result.token_ids),
-            "has_logprobs": True,
-            "run_id": run.run_id,
-        }
-    )
-    pending.size += 16 * len(result.token_ids) + 4 * len(prompt)
+    ids = result.token_ids
+    finish = "stop" if len(ids) and int(ids[-1]) in what.sampling.stop_ids else "length"
+    if result.finish_reason == "stop" and finish != "stop":
+        _fail(result.key, f"unknown end: it stopped at {ids[-1:]}", what, pending, run)
+        return
+    tokens = {
+        "response_id": result.key,
+        "scorer_id": what.scorer_id,
+        "token_ids": ids,
+        "prompt_ids": prompt,
+        "token_bytes": read.token_bytes,
+        "logprobs": result.logprobs,
+        "sections": read.sections,
+        "n_tokens": len(ids),
+        "has_logprobs": True,
+        "run_id": run.run_id,
+    }
+    response = _response(pending.wanted.pop(result.key), read, finish, what, run)
+    pending.done.append((response, tokens))
+    pending.size += 16 * len(ids) + 4 * len(prompt)
     run.counts["done"] += 1
-    run.counts["sampled_tokens"] += len(result.token_ids)
+    run.counts["sampled_tokens"] += len(ids)
     run.counts["prompt_tokens"] += len(prompt)
-    run.counts[f"finished: {result.finish_reason}"] += 1
+    run.counts[f"finished: {finish}"] += 1
 
 
 def _response(
-    want: Wanted, read: Completion, finish_reason: str | None, what: SampleRun, run: Run
+    want: Wanted, read: Completion, finish_reason: str, what: SampleRun, run: Run
 ) -> dict[str, Any]:
     return {
         "response_id": want.key,
@@ -198,7 +203,7 @@ def _response(
         "temperature": what.sampling.temperature,
         "top_p": what.sampling.top_p,
         "max_tokens": what.sampling.max_tokens,
-        "seed": what.sample_seed(want.question_id, want.sample_index),
+        "seed": what.sample_seed(want),
         "sample_index": want.sample_index,
         "thinking": read.thinking,
         "answer": read.answer,
@@ -223,14 +228,14 @@ def _fail(key: str, why: str, what: SampleRun, pending: _Pending, run: Run) -> N
 
 
 def _commit(what: SampleRun, pending: _Pending, run: Run) -> None:
-    """Commit finished samples: their tokens, then what is read from them."""
-    if pending.responses or pending.failed:
-        tokens = to_table("tokens", pending.tokens)
+    """Commit finished samples: their tokens, then what is read from them. Records an event."""
+    if pending.done or pending.failed:
+        tokens = to_table("tokens", [row for _, row in pending.done])
         done = run.append({"tokens": tokens, "attempts": to_table("attempts", pending.failed)})
         others = done["tokens"].conflicts if "tokens" in done else None
-        _commit_responses(pending.responses, tokens, _keys(others), run)
-        run.event("batch")
-    pending.responses, pending.tokens, pending.failed = [], [], []
+        _commit_responses([row for row, _ in pending.done], tokens, _keys(others), run)
+    run.event("batch")
+    pending.done, pending.failed = [], []
     pending.size, pending.since = 0, time.monotonic()
 
 
@@ -242,7 +247,6 @@ def _commit_responses(
     rows: Sequence[Mapping[str, Any]], tokens: pa.Table, others: set[str], run: Run
 ) -> None:
     """Responses with their sentences and sums, but for those that another process sampled first."""
-    run.counts["sampled by another run"] += len(others)
     mine = [row for row in rows if row["response_id"] not in others]
     if others:
         keys = pa.array(sorted(others), pa.string())
@@ -253,7 +257,7 @@ def _commit_responses(
     for name in ("byte_end", "segmentation_id"):
         texts = texts.append_column(name, sentences[name])
     scored = score_rows(texts, tokens, lambda scorer: None, run.run_id)
-    run.append(
+    done = run.append(
         {
             "attempts": failures(scored.failed, run),
             "sentences": sentences,
@@ -261,6 +265,8 @@ def _commit_responses(
             "responses": responses,
         }
     )
+    refused = _keys(done["responses"].conflicts) if "responses" in done else set()
+    run.counts["sampled by another run"] += len(others) + len(refused)
 
 
 def _scorer_row(what: SampleRun) -> Mapping[str, Any]:

@@ -9,7 +9,8 @@ LEFT JOIN (SELECT scorer_id, min(name) AS name FROM scorers GROUP BY scorer_id) 
     USING (scorer_id)
 LEFT JOIN (SELECT response_id, scorer_id FROM tokens WHERE has_logprobs) AS t
     USING (response_id, scorer_id)
-WHERE a.stage = 'segment' OR t.response_id IS NULL
+LEFT JOIN sentence_scores AS s USING (response_id, scorer_id)
+WHERE if(a.stage = 'segment', s.response_id, t.response_id) IS NULL
 GROUP BY ALL
 ORDER BY number DESC, 1, 2, 3
 LIMIT 20

@@ -58,6 +58,9 @@ def test_a_teacher_is_sampled_seen_at_work_and_gone_on_with(command, tmp_path):
         (("--temperature", 1, "--max-tokens", 99999), "the context of teacher holds 8192 tokens"),
         (("--temperature", 1, "--effort", "high"), "leave --effort out"),
         (("--temperature", 1, "--where", "nonsense = 1"), "nonsense"),
+        (("--temperature", 1, "--concurrency", 3), "--concurrency is for --engine openai"),
+        (("--temperature", 1, "--engine", "openai", "--device", "cpu"), "is for --engine transfo"),
+        (("--temperature", 1, "--engine-argument", "a=1"), "--engine-argument is for --engine vl"),
     ],
 )
 def test_bad_options_are_told_before_anything_is_sampled(options, problem, command):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 
@@ -134,3 +135,27 @@ def test_other_prompts_are_other_contexts(shared_data):
         load_prompt(folder, date="2025-06-28").ids("q"),
         load_prompt(folder, date="2025-06-28").ids("q"),
     )
+
+
+def test_end_ids_of_the_generation_configuration_end_a_completion(shared_data, tmp_path):
+    """vLLM stops at them, and its completions would be taken for cut ones."""
+    for file in shared_data("tokenizers/qwen3").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (end,) = load_prompt(tmp_path).stop_ids
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps({"eos_token_id": [end, 151643]}))
+    assert load_prompt(tmp_path).stop_ids == (end, 151643)
+    path.write_text("[]")
+    with pytest.raises(UsageError, match="not a generation configuration"):
+        load_prompt(tmp_path)
+
+
+def test_a_template_that_asks_whether_there_is_a_clock_gets_its_day(shared_data, tmp_path):
+    """Templates of Llama 3 would be refused."""
+    for file in shared_data("tokenizers/qwen3").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    template = tmp_path / "chat_template.jinja"
+    dated = "{% if strftime_now is defined %}Today: {{ strftime_now('%d %b %Y') }}. {% endif %}"
+    template.write_text(dated + template.read_text())
+    prompt = load_prompt(tmp_path, date="2025-06-28")
+    assert prompt.tokenizer.decode(prompt.ids("Hi").tolist()).startswith("Today: 28 Jun 2025. ")

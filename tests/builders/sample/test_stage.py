@@ -15,7 +15,7 @@ from builders.run import Run
 from builders.sample import stage
 from builders.sample.engine import SampleResult, Sampling
 from builders.sample.fake import FakeGenerator
-from builders.sample.plan import SampleRun, changes, estimate
+from builders.sample.plan import SampleRun, Wanted, changes, estimate
 from builders.sample.prompt import load_prompt
 from builders.sample.stage import sample
 from dasd_data.errors import DeniedError, UnknownNameError, UsageError
@@ -176,7 +176,7 @@ def test_what_was_cut_off_is_sampled_again_under_another_cap_only(catalog):
     _, counts = run(catalog, limit=4, sampling={"max_tokens": 60})
     cut = counts["finished: length"]
     assert cut > 0
-    with pytest.raises(UsageError, match=f"{cut} of {cut} truncated.*another --max-tokens or --se"):
+    with pytest.raises(UsageError, match=f"the {cut} truncated.*another --max-tokens or --se"):
         run(catalog, limit=4, retry="truncated", sampling={"max_tokens": 60})
     engine, _ = run(catalog, limit=4, retry="truncated")
     assert len(engine.asked) == cut
@@ -339,7 +339,84 @@ def test_keys_of_other_settings_differ():
     keys = {p.response_id("q", 0) for p in [base, *others]}
     keys |= {base.response_id("q", 1), base.response_id("p", 0)}
     assert len(keys) == 10
-    seeds = {base.sample_seed(q, i) for q in "abc" for i in range(100)}
-    assert len(seeds) == 300
+    seeds = {
+        p.sample_seed(Wanted("", q, i, attempt))
+        for p in (base, plan(engine, sampling={"temperature": 1.0}))
+        for q in "abc"
+        for i in range(50)
+        for attempt in (0, 1)
+    }
+    assert len(seeds) == 600
+    assert plan(engine, sampling={"temperature": 1}).response_id("q", 0) == plan(
+        engine, sampling={"temperature": 1.0}
+    ).response_id("q", 0)
     assert all(0 <= seed < 2**53 for seed in seeds)
     assert np.array_equal(plan(engine, n=9).response_id("q", 0), base.response_id("q", 0))
+
+
+def test_a_retry_that_dies_is_taken_up(catalog, monkeypatch):
+    """What was paid for would be asked again by every --retry, and never be kept."""
+    engine = Engine()
+    engine.instead[1] = lambda request: SampleResult(request.key, error="server: gone")
+    run(catalog, engine, limit=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "_commit_responses", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(catalog, limit=1, retry="failed")
+    engine, counts = run(catalog.refresh(), limit=1)
+    assert (engine.asked, counts["recovered"]) == ([], 1)
+    assert len(responses(catalog)) == 1
+
+
+def test_a_retry_of_truncated_samples_goes_on_where_it_stopped(catalog):
+    """A run that was interrupted could not be ended."""
+    cut = run(catalog, sampling={"max_tokens": 40})[1]["finished: length"]
+    engine = Engine()
+
+    def stop(request):
+        raise KeyboardInterrupt
+
+    engine.instead[4] = stop
+    with pytest.raises(KeyboardInterrupt):
+        run(catalog, engine, retry="truncated", sampling={"max_tokens": 41})  # cut again
+    again, counts = run(catalog.refresh(), retry="truncated", sampling={"max_tokens": 41})
+    assert (len(again.asked), counts["done"]) == (cut - 3, cut - 3)
+    assert cut > 3
+    assert not run(catalog, retry="truncated", sampling={"max_tokens": 41})[0].asked
+    failing = Engine()
+    failing.instead = dict.fromkeys(range(1, 11), lambda r: SampleResult(r.key, error="server: x"))
+    run(catalog, failing, retry="truncated", sampling={"max_tokens": 42})
+    assert not run(catalog, retry="truncated", sampling={"max_tokens": 42})[0].asked
+
+
+def test_a_question_s_own_system_prompt_is_used(catalog, append):
+    """Two questions that differ in it would be asked by one and the same prompt."""
+    key = question_id("What is 2 + 2?", "Answer in French.")
+    append(catalog, "questions", [{"question_id": key, "text": "What is 2 + 2?"}])
+    meta = '{"system": "Answer in French."}'
+    source = {"question_id": key, "source": "made", "row": "x", "domain": "math", "meta": meta}
+    append(catalog, "question_sources", [source])
+    engine, _ = run(catalog.refresh(), where="text = 'What is 2 + 2?'")
+    prompts = [PROMPT.tokenizer.decode(r.prompt_ids) for r in engine.asked]
+    assert len(prompts) == 2
+    assert sum("Answer in French." in prompt for prompt in prompts) == 1
+
+
+def test_an_end_that_is_none_of_the_stop_ids_is_a_failure(catalog):
+    """A whole completion would be taken for a cut one, or a cut one for a whole one."""
+    engine = Engine()
+    ids = np.array(PROMPT.tokenizer.encode("It is 4"), np.int32)
+    logprobs = np.full(len(ids), -1, np.float32)
+    engine.instead[1] = lambda request: SampleResult(request.key, ids, logprobs, "stop")
+    _, counts = run(catalog, engine, limit=2)
+    assert (counts["done"], counts["failed: unknown end"]) == (1, 1)
+
+
+def test_a_long_wait_is_seen_from_outside(catalog, monkeypatch):
+    """`status` would take a run for dead whose completions take an hour each."""
+    monkeypatch.setattr(stage, "COMMIT_SECONDS", 0.0)
+    run(catalog, limit=1)
+    events = catalog.sql(
+        "SELECT event, counts ->> '$.done' FROM run_events ORDER BY sequence"
+    ).fetchall()
+    assert events == [("batch", None), ("batch", "1"), ("done", "1")]
