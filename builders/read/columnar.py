@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders.read.decoded import decoded_bytes
+from builders.read.footer import Footer
 from builders.read.open import RATIO_CAP, ByteStream, DamagedStreamError
 from builders.read.rows import ROW_CAP_BYTES, OnBytes, RawRow, repeated, size
 
@@ -55,16 +56,20 @@ def read_parquet(
     except (*_DAMAGE, OSError) as error:
         yield RawRow(file, 1, None, f"not a readable Parquet file: {_said(error)}")
         return
-    with parquet:
+    with parquet, Footer(parquet.metadata, path.stat().st_size) as footer:
         first = 1
         for group in range(parquet.num_row_groups):
             meta = parquet.metadata.row_group(group)
             line = first
             last = first + meta.num_rows - 1
+            stored = 0
             try:
                 if last < first - 1:
                     raise ValueError(f"it says that it has {meta.num_rows} rows")
-                for batch in parquet.iter_batches(_batch_rows(meta, cap), row_groups=[group]):
+                columns = footer.columns(group)
+                stored = sum(c.total_compressed_size for c in columns)
+                rows = _batch_rows(meta.num_rows, columns, cap)
+                for batch in parquet.iter_batches(rows, row_groups=[group]):
                     yield from _rows(file, line, batch, cap)
                     line += batch.num_rows
             except (*_DAMAGE, OSError) as error:
@@ -72,7 +77,7 @@ def read_parquet(
                 yield RawRow(file, line, None, f"{reason}: {_said(error)}")
             first = max(line, last + 1)  # the counts of a damaged file may contradict its rows
             if on_bytes:
-                on_bytes(sum(meta.column(i).total_compressed_size for i in range(meta.num_columns)))
+                on_bytes(stored)
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -86,12 +91,11 @@ def _opened(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(path, metadata=metadata, read_dictionary=texts, **options)
 
 
-def _batch_rows(group: pq.RowGroupMetaData, cap: int) -> int:
+def _batch_rows(rows: int, columns: list[pq.ColumnChunkMetaData], cap: int) -> int:
     """How many rows of a group to read at a time. Raises ValueError where its rows are a bomb.
 
     A number takes as many bytes as its type has, however few it is stored in.
     """
-    columns = [group.column(i) for i in range(group.num_columns)]
     values = sum(c.num_values * _WIDTHS.get(c.physical_type, 4) for c in columns)
     stored = sum(c.total_compressed_size for c in columns)
     most = max(values, *(c.total_uncompressed_size for c in columns), 0)
@@ -100,7 +104,7 @@ def _batch_rows(group: pq.RowGroupMetaData, cap: int) -> int:
             f"it is a bomb: {stored:,} bytes of it hold more than {most:,} "
             f"({RATIO_CAP} times as many, and {size(FREE_GROUPS * cap)})"
         )
-    return max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(values, 1)))
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(values, 1)))
 
 
 def read_arrow(

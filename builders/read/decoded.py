@@ -15,13 +15,22 @@ Sizes = NDArray[np.int64]
 
 
 def decoded_bytes(array: pa.Array) -> Sizes:
-    """The bytes of each value of an array, at least one, [rows] int64; nothing is decoded."""
+    """The bytes of each value of an array, at least one, [rows] int64; nothing is decoded.
+
+    Raises IndexError where an index points outside its dictionary: Parquet's are not checked
+    when they are read, and to decode such a value would read any memory.
+    """
     kind, n = array.type, len(array)
     if isinstance(array, pa.ExtensionArray):
         return decoded_bytes(array.storage)
     if pa.types.is_dictionary(kind):
         sizes = decoded_bytes(array.dictionary)
-        return sizes[array.indices.fill_null(0).to_numpy()] if len(sizes) else np.ones(n, np.int64)
+        if array.null_count == n:
+            return np.ones(n, np.int64)
+        indices = array.indices.fill_null(0).to_numpy()
+        if indices.min() < 0 or indices.max() >= len(sizes):
+            raise IndexError(f"an index points outside its dictionary of {len(sizes)} values")
+        return sizes[indices]
     if pa.types.is_run_end_encoded(kind):
         return np.full(n, decoded_bytes(array.values).max(initial=1))
     if kind in (pa.string_view(), pa.binary_view()):

@@ -33,3 +33,24 @@ LISTS = pa.array([[1, 2], None, [], [3]], pa.list_(pa.int32()))
 def test_the_bytes_of_each_value(array: pa.Array, wanted: list[int]) -> None:
     """A row would be taken for small, and decoded to gigabytes."""
     assert decoded_bytes(array).tolist() == wanted
+
+
+@pytest.mark.parametrize("indices", [[0, 2], [0, -1], [None, 1 << 30]])
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_index_outside_its_dictionary_is_refused(
+    indices: list[int | None], nested: bool
+) -> None:
+    """A damaged file would be decoded from any memory, or end the process."""
+    array: pa.Array = pa.DictionaryArray.from_arrays(
+        pa.array(indices, pa.int32()), pa.array(["a", "b"]), safe=False
+    )
+    if nested:
+        array = pa.ListArray.from_arrays([0, 1, 2], array)
+    with pytest.raises(IndexError, match="outside its dictionary of 2 values"):
+        decoded_bytes(array)
+
+
+def test_indices_of_nulls_need_no_dictionary() -> None:
+    """A column without any text would be damaged."""
+    array = pa.DictionaryArray.from_arrays(pa.array([None] * 2, pa.int32()), pa.array([], "str"))
+    assert decoded_bytes(array).tolist() == [1, 1]
