@@ -3,13 +3,14 @@
 -- (`_domains`). Nothing here depends on the order in which rows were read.
 
 -- Every text with its representative: of the texts that are equal when normalized, the one that is
--- in the catalog, else the one of the smallest id.
+-- in the catalog, else the one of the smallest id. `_known` has none with a system prompt:
+-- these are known by their id alone.
 CREATE TEMP TABLE _texts AS
 WITH every AS (
     SELECT question_id, normal, true AS known
     FROM _known
     UNION ALL
-    SELECT f.question_id, f.normal, false
+    SELECT f.question_id, f.normal, f.question_id IN (SELECT question_id FROM questions)
     FROM _found AS f
     ANTI JOIN _known AS k ON f.question_id = k.question_id
     WHERE f.normal IS NOT NULL
@@ -40,10 +41,21 @@ QUALIFY row_number() OVER (
         f.file, f.line, f.reference_answer, f.license, f.meta
 ) = 1;
 
--- One row per question, with what the catalog's `question_domains` will say of it. Its place in its
--- domain hashes the normalized text: another spelling that turns up later does not move it.
+-- One row per question, with what the catalog's `question_domains` will say of it, from the places
+-- that the catalog has and those that were found. A question whose domain in the catalog has no
+-- budget is in none: it is not chosen, but gets its places. Its rank in its domain hashes the
+-- normalized text: another spelling that turns up later does not move it.
 CREATE TEMP TABLE _ranked AS
-WITH found AS (
+WITH every AS (
+    SELECT question_id, source, row, domain, reference_answer, normal, known, answer_chars
+    FROM _places
+    UNION ALL
+    SELECT question_id, source, row, domain, reference_answer, NULL, NULL, NULL
+    FROM question_sources
+    WHERE question_id IN (SELECT question_id FROM _places)
+),
+
+found AS (
     SELECT
         question_id,
         any_value(normal) AS normal,
@@ -52,7 +64,7 @@ WITH found AS (
         arg_min(reference_answer, (source, row, domain, reference_answer))
             FILTER (WHERE reference_answer IS NOT NULL) AS reference_answer,
         max(answer_chars) AS answer_chars
-    FROM _places
+    FROM every
     GROUP BY question_id
 )
 SELECT
@@ -66,7 +78,7 @@ SELECT
             f.normal
     ) <= d.most AS chosen
 FROM found AS f
-INNER JOIN _domains AS d ON d.name = coalesce(f.domain, 'other');
+LEFT JOIN _domains AS d ON d.name = coalesce(f.domain, 'other');
 
 -- What is to be written, numbered: chosen questions, and places of questions that the catalog has.
 CREATE TEMP TABLE _wanted AS

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -162,6 +163,36 @@ def test_a_question_that_is_there_gets_a_new_source_beyond_the_budget(catalog, s
     assert report.counts["question_sources"] == 40
     places = "SELECT count(*) FROM question_sources WHERE license = 'cc-by-nc-4.0'"
     assert values(catalog, places) == [(40,)]
+
+
+@pytest.mark.parametrize("system", ["", "Be brief."])
+def test_a_question_of_another_domain_in_the_catalog_takes_no_budget(
+    catalog, simple, values, recipe, system
+):
+    """A budget of code would be spent on what the catalog has as math, and one question miss."""
+
+    def row(text):
+        prompt = [{"role": "system", "content": system}] if system else []
+        return {"messages": [*prompt, {"role": "user", "content": text}]}
+
+    collect(catalog, simple({"a": [row(text) for text in TEXTS]}))
+    code = simple({"b": map(row, [*TEXTS, "Sort a list."])}).file
+    text = Path(code).read_text().replace('"math"', '"code"')
+    report = collect(catalog, recipe("[domains.code]\nbudget = 1\n" + text))
+    domains = {d["domain"]: (d["questions"], d["chosen"], d["new"]) for d in report.domains}
+    assert domains == {"math": (40, 40, 0), "code": (1, 1, 1)}
+    said = "SELECT domain, count(*) FROM question_domains GROUP BY ALL ORDER BY ALL"
+    assert values(catalog, said) == [("code", 1), ("math", 40)]
+
+
+def test_a_domain_without_a_budget_keeps_no_place_out(catalog, simple, values, append):
+    """A licence that forbids a use would not be seen of a question of a domain of one's own."""
+    append(catalog, "questions", [{"question_id": question_id("Q?"), "text": "Q?"}])
+    place = {"question_id": question_id("Q?"), "source": "a", "row": "1", "domain": "chess"}
+    append(catalog, "question_sources", [place])
+    report = collect(catalog, simple({"b": [{"question": "Q?", "license": "cc-by-nc-4.0"}]}))
+    assert report.counts["question_sources"] == 1
+    assert [source for _, source, _ in values(catalog, PLACES)] == ["a", "b"]
 
 
 def test_a_question_under_a_system_prompt_is_another(catalog, simple, values):
