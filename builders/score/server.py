@@ -91,8 +91,7 @@ class Limit:
     """How many requests may be under way, decided once a round of as many answers.
 
     Where more than a twentieth of a round met an overload, it is halved. Without any it is doubled
-    at first and, once it was halved, grown by a twentieth. Rare overloads leave it as it is. Other
-    failures are not told: they say nothing of the load.
+    at first and grown by a twentieth later. Rare overloads leave it; other failures do not count.
     """
 
     most: int
@@ -122,8 +121,7 @@ class Server:
     """A client of one server and one model.
 
     `base_url` ends in `/v1`. The key is read from OPENAI_API_KEY only. `timeout` is in seconds, of
-    a whole request: a completion of 64K tokens takes many minutes. `base_url` is kept without user
-    and password, as it may be shown.
+    a whole request: a completion of 64K tokens takes many minutes. No message shows a password.
     """
 
     def __init__(
@@ -218,10 +216,9 @@ class Server:
                 await asyncio.sleep(wait or self._wait(attempt))
         self._silent += 1
         if self._silent >= SILENT:
-            what, next_ = advice
             raise RemoteError(
-                f"{self.base_url} {what}: {self._silent} requests in a row failed {TRIES} times, "
-                f"the last with {problem}; {next_} and run this again"
+                f"{self.base_url} {advice[0]}: {self._silent} requests in a row failed {TRIES} "
+                f"times, the last with {problem}; {advice[1]} and run this again"
             )
         raise UnansweredError(f"server: {problem}, {TRIES} times", self._answered)
 
@@ -231,9 +228,9 @@ class Server:
         self._answered += 1
 
     def get(self, path: str, *, beside: bool = False) -> Any:
-        """The JSON of a GET of a path below `base_url`, or `beside` its `/v1`; None: no such path.
+        """The JSON (or text) of a path below `base_url`, or `beside` its `/v1`; None: no such path.
 
-        A text is what another server answers. Raises RemoteError, DeniedError.
+        Raises RemoteError, DeniedError.
         """
         url = self._url.removesuffix("/v1") if beside else self._url
         with openai.OpenAI(api_key=self._key, base_url=url, timeout=30.0) as client:
@@ -264,17 +261,14 @@ class Server:
     async def _client(self) -> Any:
         """The client of the running loop: its connections belong to that loop."""
         if self._open is None:
+            most = self._concurrency
+            limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most)
             self._open = openai.AsyncOpenAI(
                 api_key=self._key,
                 base_url=self._url,
                 max_retries=0,  # `completion` tells the limit of each failure
                 timeout=openai.Timeout(self.timeout, connect=10.0, pool=None),
-                http_client=openai.DefaultAsyncHttpxClient(
-                    limits=httpx2.Limits(
-                        max_connections=self._concurrency,
-                        max_keepalive_connections=self._concurrency,
-                    )
-                ),
+                http_client=openai.DefaultAsyncHttpxClient(limits=limits),
             )
         return self._open
 
@@ -331,8 +325,8 @@ def _without_user(url: str) -> tuple[str, str]:
         _ = parts.port
     except ValueError:
         raise UsageError("--base-url is no URL, such as http://127.0.0.1:8000/v1") from None
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host).geturl(), parts.password or ""
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return shown.geturl(), parts.password or ""
 
 
 def _advice(status: int | None) -> tuple[str, str]:

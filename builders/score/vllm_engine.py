@@ -25,7 +25,7 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 try:
     import vllm
-    from vllm.v1.engine.exceptions import EngineDeadError
+    from vllm.exceptions import VLLMServerError
 except ImportError as error:
     raise MissingExtraError("vllm", "vllm") from error
 
@@ -65,7 +65,7 @@ class VLLMScorer:
             self.llm = vllm.LLM(**settings, **self.FIXED, model=str(self.folder), dtype=dtype)
         except (TypeError, ValueError) as error:
             raise UsageError(f"vLLM cannot load {self.name}: {_line(error)}") from error
-        except (RuntimeError, EngineDeadError) as error:  # PyTorch's lack of memory as well
+        except (RuntimeError, VLLMServerError) as error:  # PyTorch's lack of memory as well
             raise DataError(
                 f"vLLM cannot load {self.name}: {_line(error)}; its log above says why, and a lack "
                 "of memory is mended by a smaller max_model_len or gpu_memory_utilization"
@@ -148,14 +148,14 @@ class VLLMScorer:
                     yield None
         finally:
             if under_way:  # the caller went away, or the engine did
-                with contextlib.suppress(RuntimeError, EngineDeadError):
+                with contextlib.suppress(RuntimeError, VLLMServerError):
                     engine.abort_request(list(under_way))
 
     def _step(self) -> list[Any]:
         """What the engine's next step gives. Raises DataError where it fails."""
         try:
             return list(self.llm.llm_engine.step())
-        except (RuntimeError, EngineDeadError) as error:
+        except (RuntimeError, VLLMServerError) as error:
             raise DataError(
                 f"vLLM failed with {self.name}: {_line(error)}; its log above says why; run this "
                 "again, with less under way (max_num_seqs) where memory was short"

@@ -222,7 +222,10 @@ def answering(answer):
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Listener(http.server.ThreadingHTTPServer):
+        request_queue_size = 128
+
+    with Listener(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/v1", got
@@ -293,7 +296,7 @@ def test_only_completions_let_the_limit_grow(monkeypatch, fault, limit):
     monkeypatch.setattr("builders.score.server.TRIES", 2)
     with answering(lambda *_: fault) as (url, _):
         server = Server(url, "fake", timeout=0.1 if fault == SILENCE else 20.0)
-        assert len(list(asked_of(server, 16))) == 16
+        assert len(list(asked_of(server, 20))) == 20
     assert server.limit.now == limit
 
 
