@@ -6,15 +6,25 @@ A server that gives the tokens' texts only is taken where each is the text of on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from builders.sample.engine import SampleRequest, SampleResult, Sampling, refusal
 from builders.score.engine import checked
 from builders.score.openai_engine import OpenAIScorer, ids_of, logprobs_of
-from builders.score.server import Choice, RefusedError
+from builders.score.server import Choice
 from dasd_data.errors import RowError
+
+# vLLM takes what a request leaves out from the model's generation_config.json. Off by -1 is top_k
+# for vLLM (0 as well) and for SGLang (0 is an error).
+PLAIN: Mapping[str, float] = {
+    "top_k": -1,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
 
 
 class OpenAIGenerator(OpenAIScorer):
@@ -28,7 +38,10 @@ class OpenAIGenerator(OpenAIScorer):
         async def ask(request: SampleRequest) -> SampleResult:
             return await self._sample(request, sampling)
 
-        return self.server.run(requests, ask)
+        def failed(request: SampleRequest, problem: str) -> SampleResult:
+            return SampleResult(request.key, error=problem)
+
+        return self.server.run(requests, ask, failed)
 
     async def _sample(self, request: SampleRequest, sampling: Sampling) -> SampleResult:
         if error := refusal(request, sampling, self.max_context):
@@ -38,11 +51,9 @@ class OpenAIGenerator(OpenAIScorer):
                 prompt=request.prompt_ids.tolist(), max_tokens=sampling.max_tokens,
                 temperature=sampling.temperature, top_p=sampling.top_p, seed=request.seed,
                 logprobs=0, stop_token_ids=list(sampling.stop_ids), skip_special_tokens=False,
-                return_token_ids=True, return_tokens_as_token_ids=True,
+                return_token_ids=True, return_tokens_as_token_ids=True, **PLAIN,
             )  # fmt: skip
             return self._read(request.key, found.choices, sampling)
-        except RefusedError as problem:
-            return SampleResult(request.key, error=str(problem))
         except RowError as problem:
             return SampleResult(request.key, error=f"unreadable answer: {problem}")
 

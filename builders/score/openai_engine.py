@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -18,9 +19,22 @@ from builders.score.engine import ScoreRequest, ScoreResult, checked, refusal
 from builders.score.server import Choice, Logprobs, RefusedError, Server
 from builders.shapes.openai_tokens import string_bytes
 from builders.tokens.table import TokenTable
-from dasd_data.errors import DataError, RowError, UsageError
+from dasd_data.errors import DasdError, DataError, RemoteError, RowError, UsageError
 
 PROBE = "Is 7 * 6 = 42? Yes, and 6 * 7 is 42 as well."
+
+
+class Model(msgspec.Struct):
+    """A model that a server lists; `max_model_len` is vLLM's."""
+
+    id: str
+    max_model_len: int | None = None
+
+
+class Models(msgspec.Struct):
+    """The answer of `/v1/models`."""
+
+    data: list[Model] = []
 
 
 class OpenAIScorer:
@@ -52,7 +66,11 @@ class OpenAIScorer:
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult]:
         """One result per request, as they are answered."""
-        for result in self.server.run(requests, self._score):
+
+        def failed(request: ScoreRequest, problem: str) -> ScoreResult:
+            return ScoreResult(request.key, None, problem)
+
+        for result in self.server.run(requests, self._score, failed):
             if result is not None:
                 yield result
 
@@ -61,10 +79,7 @@ class OpenAIScorer:
         most = self.max_context and self.max_context - 1
         if error := refusal(request, most, self.vocab_size):
             return ScoreResult(request.key, None, error)
-        try:
-            values = (await self._echo(request.ids.tolist())).token_logprobs
-        except RefusedError as problem:
-            return ScoreResult(request.key, None, str(problem))
+        values = (await self._echo(request.ids.tolist())).token_logprobs
         if len(values) < len(request.ids) or None in values[1 : len(request.ids)]:
             return ScoreResult(request.key, None, "no log-probs: the server left out some")
         scored = np.array(values[request.start : len(request.ids)], np.float32)
@@ -84,21 +99,39 @@ class OpenAIScorer:
     def _max_context(self) -> int | None:
         """The context that the server lists for the model, vLLM's `max_model_len`."""
         listed = self.server.get("/models")
-        models = {m.get("id"): m for m in listed.get("data", [])} if listed else {}
+        try:
+            found = msgspec.convert({} if listed is None else listed, Models).data
+        except msgspec.ValidationError:
+            said = self.server.shown(" ".join(str(listed).split()))[:80]
+            raise RemoteError(
+                f"{self.server.base_url}/models answers {said!r} and lists no models: give the /v1 "
+                "of an OpenAI-compatible server with --base-url"
+            ) from None
+        models = {m.id: m.max_model_len for m in found}
         if models and self.server.model not in models:
             raise UsageError(
-                f"{self.server.base_url} serves {', '.join(map(str, models))}, not "
+                f"{self.server.base_url} serves {', '.join(models)}, not "
                 f"{self.server.model!r}: name one of these with --model"
             )
-        return models.get(self.server.model, {}).get("max_model_len")
+        return models.get(self.server.model)
 
     def _version(self) -> str | None:
-        found = self.server.get(f"{self.server.base_url.removesuffix('/v1')}/version")
-        return found.get("version") if isinstance(found, dict) else None
+        """The version that vLLM gives, where there is one; no error of this is one of the run."""
+        try:
+            found = self.server.get("/version", beside=True)
+        except DasdError:
+            return None
+        version = found.get("version") if isinstance(found, dict) else None
+        return version if isinstance(version, str) else None
 
     def _try(self) -> None:
         """Raise DataError where the server gives no log-probs, or has another tokenizer."""
-        (echoed,) = (a for a in self.server.run([PROBE], self._asked) if a is not None)
+
+        def failed(_: str, problem: str) -> Logprobs | str:
+            return problem
+
+        asked = self.server.run([PROBE], self._echo, failed)
+        (echoed,) = (a for a in asked if a is not None)
         if isinstance(echoed, str):
             raise DataError(f"{self.server.base_url}: {echoed}")
         # The last token is the one that had to be sampled.
@@ -110,12 +143,6 @@ class OpenAIScorer:
                 f"by it, the server spells {theirs.decode(errors='replace')!r} for {PROBE!r}; give "
                 "the model's own with --tokenizer"
             )
-
-    async def _asked(self, text: str) -> Logprobs | str:
-        try:
-            return await self._echo(text)
-        except RefusedError as problem:
-            return str(problem)
 
 
 def ids_of(

@@ -16,13 +16,15 @@ import threading
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from dasd_data.errors import DeniedError, MissingExtraError, RemoteError, UsageError
 
 try:
+    import httpx2
     import openai
 except ImportError as error:
     raise MissingExtraError("openai", "openai") from error
@@ -35,7 +37,7 @@ LONGEST_WAIT = 60.0
 OVERLOAD = 0.05  # share of a round's answers above which the server has too much to do
 SILENT = 50  # failed requests in a row, each tried TRIES times, that mean that nobody is there
 _AGAIN = {408, 409, 425, 429}
-_OVERLOADED = {429, 503, 529}
+_OVERLOADED = {408, 429, 503, 504, 529}
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -68,12 +70,28 @@ class RefusedError(Exception):
     """The server answered that this one request cannot be met."""
 
 
+class UnansweredError(Exception):
+    """The server failed TRIES times; `mark` is the number of its answers by then."""
+
+    def __init__(self, problem: str, mark: int) -> None:
+        super().__init__(problem)
+        self.mark = mark
+
+
+@dataclass(frozen=True)
+class _Held(Generic[Answer]):
+    """A failed answer that holds only if the server is there: once it has answered after it."""
+
+    answer: Answer
+    mark: int
+
+
 @dataclass
 class Limit:
     """How many requests may be under way, decided once a round of as many answers.
 
     Where more than a twentieth of a round met an overload, it is halved. Without any it is doubled
-    at first and, once it was halved, grown by a twentieth. Rare failures leave it as it is.
+    at first and grown by a twentieth later. Rare overloads leave it; other failures do not count.
     """
 
     most: int
@@ -86,7 +104,7 @@ class Limit:
         self.now = min(self.now, self.most)
 
     def told(self, *, overloaded: bool) -> None:
-        """An answer came, which was a refusal for too much load or not."""
+        """A completion came, or a sign of too much load: a refusal for it, or no answer in time."""
         self._answers += 1
         self._overloads += overloaded
         if self._answers < self.now:
@@ -103,7 +121,7 @@ class Server:
     """A client of one server and one model.
 
     `base_url` ends in `/v1`. The key is read from OPENAI_API_KEY only. `timeout` is in seconds, of
-    a whole request: a completion of 64K tokens takes many minutes.
+    a whole request: a completion of 64K tokens takes many minutes. No message shows a password.
     """
 
     def __init__(
@@ -111,22 +129,34 @@ class Server:
     ) -> None:
         if concurrency < 1:
             raise UsageError(f"{concurrency} requests at once: at least one is sent")
-        self.base_url, self.model, self.timeout = base_url.rstrip("/"), model, timeout
+        self._url = base_url.rstrip("/")
+        self.base_url, password = _without_user(self._url)
+        self.model, self.timeout = model, timeout
         self.limit = Limit(concurrency)
         self.first_wait = 0.5
-        self._key = os.environ.get(KEY) or "none"
+        self._key = _key()
+        self._secrets = [
+            s for s in (self._key, password, unquote(password)) if s not in ("", "none")
+        ]
         self._concurrency = concurrency
-        self._silent = 0
+        self._silent = self._answered = 0
         self._open: Any = None
 
     def run(
-        self, requests: Iterable[Asked], ask: Callable[[Asked], Awaitable[Answer]]
+        self,
+        requests: Iterable[Asked],
+        ask: Callable[[Asked], Awaitable[Answer]],
+        failed: Callable[[Asked, str], Answer],
     ) -> Iterator[Answer | None]:
         """The answers as they come, and None every few seconds; requests are read when sent.
 
-        Raises DeniedError for a refused key, RemoteError where the server is not there at all.
+        `failed` makes the answer of a request that is refused, or that the server failed to answer
+        (`server: ...`). The latter are given once the server has answered another, or at the end:
+        they are dropped where nobody is there. Raises DeniedError for a refused key, RemoteError
+        where the server is not there at all.
         """
-        answers: queue.SimpleQueue[Answer | BaseException] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[Answer | _Held[Answer] | BaseException] = queue.SimpleQueue()
+        held: list[_Held[Answer]] = []
         with _Loop(self._close) as loop:
             incoming, under_way, more = iter(requests), 0, True
             while True:
@@ -136,9 +166,10 @@ class Server:
                     except StopIteration:
                         more = False
                         break
-                    loop.start(_into(answers, ask, request))
+                    loop.start(_into(answers, ask, failed, request))
                     under_way += 1
                 if not under_way:
+                    yield from (h.answer for h in held)
                     return
                 try:
                     answer = answers.get(timeout=TELL_SECONDS)
@@ -148,50 +179,61 @@ class Server:
                 under_way -= 1
                 if isinstance(answer, BaseException):
                     raise answer
-                yield answer
+                if isinstance(answer, _Held):
+                    held.append(answer)
+                else:
+                    yield answer
+                yield from (h.answer for h in held if h.mark < self._answered)
+                held = [h for h in held if h.mark >= self._answered]
 
     async def completion(self, **body: Any) -> Completion:
         """The completion for a request's body.
 
-        Raises RefusedError where the server refuses the request or fails TRIES times, DeniedError
-        and RemoteError where no request would do better.
+        Raises RefusedError where the server refuses the request, UnansweredError where it fails
+        TRIES times, DeniedError and RemoteError where no request would do better.
         """
-        problem = ""
         for attempt in range(TRIES):
-            overloaded = False
+            wait = None
             try:
                 found = await self._ask(dict(body))
             except openai.APIStatusError as error:
-                problem = self._said(error)
+                problem, advice = self._said(error), _advice(error.status_code)
                 self._stop(error, problem)
                 if error.status_code not in _AGAIN and error.status_code < 500:
-                    self._silent = 0
+                    self._heard()
                     raise RefusedError(f"refused: {problem}") from None
-                wait = _retry_after(error)
-                overloaded = error.status_code in _OVERLOADED
+                wait, overloaded = _retry_after(error), error.status_code in _OVERLOADED
             except (openai.APIConnectionError, msgspec.DecodeError) as error:
-                problem, wait = self._said(error), None
+                problem, advice = self._said(error), _advice(None)
+                overloaded = isinstance(error, openai.APITimeoutError)
             else:
-                self._silent = 0
+                self._heard()
                 self.limit.told(overloaded=False)
                 return found
-            self.limit.told(overloaded=overloaded)
+            if overloaded:
+                self.limit.told(overloaded=True)
             if attempt + 1 < TRIES:
                 await asyncio.sleep(wait or self._wait(attempt))
         self._silent += 1
         if self._silent >= SILENT:
             raise RemoteError(
-                f"{self.base_url} does not answer: {self._silent} requests in a row failed "
-                f"{TRIES} times, the last with {problem}; start the server and run this again"
+                f"{self.base_url} {advice[0]}: {self._silent} requests in a row failed {TRIES} "
+                f"times, the last with {problem}; {advice[1]} and run this again"
             )
-        raise RefusedError(f"server: {problem}, {TRIES} times")
+        raise UnansweredError(f"server: {problem}, {TRIES} times", self._answered)
 
-    def get(self, path: str) -> Any:
-        """The JSON of a GET of a path below `base_url`, or of a URL; None: there is no such path.
+    def _heard(self) -> None:
+        """The server answered."""
+        self._silent = 0
+        self._answered += 1
+
+    def get(self, path: str, *, beside: bool = False) -> Any:
+        """The JSON (or text) of a path below `base_url`, or `beside` its `/v1`; None: no such path.
 
         Raises RemoteError, DeniedError.
         """
-        with openai.OpenAI(api_key=self._key, base_url=self.base_url, timeout=30.0) as client:
+        url = self._url.removesuffix("/v1") if beside else self._url
+        with openai.OpenAI(api_key=self._key, base_url=url, timeout=30.0) as client:
             try:
                 return client.get(path, cast_to=object)
             except openai.NotFoundError:
@@ -204,6 +246,11 @@ class Server:
                     f"no server answers at {self.base_url} ({self._said(error)}): start it, or "
                     "give another --base-url"
                 ) from None
+            except ValueError as error:
+                raise RemoteError(
+                    f"{self.base_url}{path} answers with no JSON ({self._said(error)}): give the "
+                    "/v1 of an OpenAI-compatible server with --base-url"
+                ) from None
 
     async def _ask(self, body: dict[str, Any]) -> Completion:
         prompt = body.pop("prompt")
@@ -214,12 +261,14 @@ class Server:
     async def _client(self) -> Any:
         """The client of the running loop: its connections belong to that loop."""
         if self._open is None:
+            most = self._concurrency
+            limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most)
             self._open = openai.AsyncOpenAI(
                 api_key=self._key,
-                base_url=self.base_url,
+                base_url=self._url,
                 max_retries=0,  # `completion` tells the limit of each failure
                 timeout=openai.Timeout(self.timeout, connect=10.0, pool=None),
-                http_client=openai.DefaultAsyncHttpxClient(limits=_limits(self._concurrency)),
+                http_client=openai.DefaultAsyncHttpxClient(limits=limits),
             )
         return self._open
 
@@ -238,7 +287,7 @@ class Server:
             ) from None
 
     def _said(self, error: Exception) -> str:
-        """What an error says in a line, without the key."""
+        """What an error says in a line, without secrets."""
         cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else None
         status = f"HTTP {error.status_code}: " if isinstance(error, openai.APIStatusError) else ""
         text = " ".join(f"{status}{error}".split())
@@ -246,19 +295,47 @@ class Server:
             text = f"{text} {' '.join(str(cause).split())}"
         if isinstance(error, msgspec.DecodeError):
             text = f"the answer is no completion: {text}"
-        if self._key != "none":
-            text = text.replace(self._key, "***")
-        return text[:300]
+        return self.shown(text)[:300]
+
+    def shown(self, text: str) -> str:
+        """A text without the key and the password."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
 
     def _wait(self, attempt: int) -> float:
         longest = min(LONGEST_WAIT, self.first_wait * 2**attempt)
         return random.uniform(longest / 2, longest)
 
 
-def _limits(concurrency: int) -> Any:
-    import httpx2
+def _key() -> str:
+    """The key of the environment, `none` where there is none; no message shows it."""
+    key = os.environ.get(KEY, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            f"{KEY} holds characters that no key has, such as a line break: set it anew"
+        )
+    return key or "none"
 
-    return httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+
+def _without_user(url: str) -> tuple[str, str]:
+    """A URL without user and password, and the password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise UsageError("--base-url is no URL, such as http://127.0.0.1:8000/v1") from None
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return shown.geturl(), parts.password or ""
+
+
+def _advice(status: int | None) -> tuple[str, str]:
+    """What a server does that fails for good, by its last status, and what to do."""
+    if status == 429:
+        return "refuses for too many requests", "wait for its quota, or lower --concurrency,"
+    if status is not None:
+        return "fails", "see to the server, its log says why,"
+    return "does not answer", "start the server"
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:
@@ -270,12 +347,22 @@ def _retry_after(error: openai.APIStatusError) -> float | None:
 
 
 async def _into(
-    answers: queue.SimpleQueue[Any], ask: Callable[[Asked], Awaitable[Answer]], request: Asked
+    answers: queue.SimpleQueue[Any],
+    ask: Callable[[Asked], Awaitable[Answer]],
+    failed: Callable[[Asked, str], Answer],
+    request: Asked,
 ) -> None:
-    """Put the answer, or what ended it, into the queue."""
+    """Put the answer, or what ended it, into the queue: without either, `run` waits for ever."""
     try:
         answers.put(await ask(request))
-    except Exception as error:
+    except RefusedError as error:
+        answers.put(failed(request, str(error)))
+    except UnansweredError as error:
+        answers.put(_Held(failed(request, str(error)), error.mark))
+    except asyncio.CancelledError:  # nobody reads the queue where `run` itself cancels
+        answers.put(RemoteError("a request was cancelled before its answer: run this again"))
+        raise
+    except BaseException as error:
         answers.put(error)
 
 

@@ -6,6 +6,7 @@ thousand are held at a time.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -18,12 +19,13 @@ import numpy as np
 from builders.records import Scorer
 from builders.score.engine import ScoreRequest, ScoreResult, checked, refusal
 from builders.score.identity import model_folder, tokenizer_name
-from dasd_data.errors import MissingExtraError, UsageError
+from dasd_data.errors import DataError, MissingExtraError, UsageError
 
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 try:
     import vllm
+    from vllm.exceptions import VLLMServerError
 except ImportError as error:
     raise MissingExtraError("vllm", "vllm") from error
 
@@ -40,7 +42,7 @@ class VLLMScorer:
     """An `Engine` over one model. `arguments` go to `vllm.LLM` (tensor_parallel_size, ...).
 
     `model` is a folder or a Hub repository. Raises UsageError for a model or an argument that
-    vLLM refuses.
+    vLLM refuses, DataError where it fails to load or fails on its way.
     """
 
     FIXED: ClassVar[Mapping[str, Any]] = {
@@ -62,7 +64,12 @@ class VLLMScorer:
         try:
             self.llm = vllm.LLM(**settings, **self.FIXED, model=str(self.folder), dtype=dtype)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"vLLM cannot load {self.name}: {error}") from error
+            raise UsageError(f"vLLM cannot load {self.name}: {_line(error)}") from error
+        except (RuntimeError, VLLMServerError) as error:  # PyTorch's lack of memory as well
+            raise DataError(
+                f"vLLM cannot load {self.name}: {_line(error)}; its log above says why, and a lack "
+                "of memory is mended by a smaller max_model_len or gpu_memory_utilization"
+            ) from error
         config = self.llm.llm_engine.model_config
         self.dtype = str(config.dtype).removeprefix("torch.")
         self.max_context: int | None = config.max_model_len
@@ -133,15 +140,31 @@ class VLLMScorer:
                         name = str(self._serial)
                         engine.add_request(name, {"prompt_token_ids": ids.tolist()}, params)
                         under_way[name] = request
-                for output in engine.step() if under_way else ():
+                for output in self._step() if under_way else ():
                     if output.finished:
                         yield taken(under_way.pop(output.request_id), output)
                 if time.monotonic() - told >= TELL_SECONDS:
                     told = time.monotonic()
                     yield None
         finally:
-            if under_way:  # the caller went away
-                engine.abort_request(list(under_way))
+            if under_way:  # the caller went away, or the engine did
+                with contextlib.suppress(RuntimeError, VLLMServerError):
+                    engine.abort_request(list(under_way))
+
+    def _step(self) -> list[Any]:
+        """What the engine's next step gives. Raises DataError where it fails."""
+        try:
+            return list(self.llm.llm_engine.step())
+        except (RuntimeError, VLLMServerError) as error:
+            raise DataError(
+                f"vLLM failed with {self.name}: {_line(error)}; its log above says why; run this "
+                "again, with less under way (max_num_seqs) where memory was short"
+            ) from error
+
+
+def _line(error: Exception) -> str:
+    """What an error of vLLM says, in a line."""
+    return " ".join(f"{error}".split())[:300] or type(error).__name__
 
 
 def _hide_functions_of_llvmlite() -> None:

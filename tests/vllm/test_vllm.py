@@ -174,6 +174,29 @@ def test_a_bad_argument_is_told(tmp_path):
         VLLMGenerator(TEACHER, arguments={"tensor_parallel": 8})
 
 
+def test_a_failure_of_the_engine_is_one_line(engine, monkeypatch):
+    """A lack of memory, or a dead engine core, would be a stack trace of a hundred lines."""
+    import torch
+    import vllm
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    def short(**_):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 GiB")
+
+    def dead():
+        raise EngineDeadError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vllm, "LLM", short)
+        with pytest.raises(DataError, match="cannot load .* memory. Tried to allocate 9 GiB; its"):
+            VLLMGenerator(TEACHER, arguments=SETTINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.llm.llm_engine, "step", dead)
+        with pytest.raises(DataError, match="vLLM failed with .*EngineCore"):
+            list(engine.generate(requests(2), SAMPLING))
+    made(engine, requests(2))
+
+
 def test_processed_log_probs_are_found_out():
     """A server set for chat would fill the catalog with probabilities that are too high."""
 
