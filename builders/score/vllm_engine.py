@@ -34,6 +34,28 @@ WAITING = 512  # requests that wait in the engine beside those under way
 # With a seed per request, a prefill in parts ends vLLM 0.32 on a CPU.
 BATCHED_TOKENS = 32_768
 
+# Arguments that change how fast values come, and not which.
+_SPEED = frozenset(
+    [
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "data_parallel_size",
+        "gpu_memory_utilization",
+        "max_model_len",
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "enforce_eager",
+        "seed",
+        "cpu_offload_gb",
+        "disable_log_stats",
+        "enable_prefix_caching",
+        "enable_chunked_prefill",
+        "download_dir",
+        "load_format",
+        "kv_cache_memory_bytes",
+    ]
+)
+
 Request = TypeVar("Request", bound=Any)
 Result = TypeVar("Result")
 
@@ -75,16 +97,21 @@ class VLLMScorer:
         self.max_context: int | None = config.max_model_len
         self.vocab_size = int(config.get_vocab_size())
         self._serial = 0
+        others = sorted(f"{k}={v}" for k, v in (arguments or {}).items() if k not in _SPEED)
+        self.version = " ".join([vllm.__version__, *others])
 
     def describe(self) -> Scorer:
-        """Model, revision (a content hash for a folder), tokenizer, dtype and engine."""
+        """Model, revision (a content hash for a folder), tokenizer, dtype and engine.
+
+        The engine's version names the arguments on which values depend (`quantization=fp8`).
+        """
         return Scorer(
             model=self.name,
             revision=self.revision,
             tokenizer=tokenizer_name(self.folder),
             dtype=self.dtype,
             engine="vllm",
-            engine_version=vllm.__version__,
+            engine_version=self.version,
             logprobs_mode="raw_logprobs",
             temperature=1.0,
         )

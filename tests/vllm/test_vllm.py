@@ -168,6 +168,17 @@ def test_another_tokenizer_than_the_server_s_is_refused(server, tmp_path):
         OpenAIGenerator(Server(server, "tiny"), folder)
 
 
+def test_arguments_on_which_values_depend_are_part_of_the_scorer(engine):
+    """Values of a quantized model would be filed with those of the model itself."""
+    import vllm
+
+    assert engine.describe().engine_version == vllm.__version__  # those of SETTINGS do not count
+    other = VLLMGenerator(
+        TEACHER, dtype="float32", arguments={**SETTINGS, "kv_cache_dtype": "auto"}
+    )
+    assert other.describe().engine_version == f"{vllm.__version__} kv_cache_dtype=auto"
+
+
 def test_a_bad_argument_is_told(tmp_path):
     """A typing error would end in a stack trace of vLLM."""
     with pytest.raises(UsageError, match="vLLM cannot load"):
