@@ -168,17 +168,6 @@ def test_another_tokenizer_than_the_server_s_is_refused(server, tmp_path):
         OpenAIGenerator(Server(server, "tiny"), folder)
 
 
-def test_arguments_on_which_values_depend_are_part_of_the_scorer(engine):
-    """Values of a quantized model would be filed with those of the model itself."""
-    import vllm
-
-    assert engine.describe().engine_version == vllm.__version__  # those of SETTINGS do not count
-    other = VLLMGenerator(
-        TEACHER, dtype="float32", arguments={**SETTINGS, "kv_cache_dtype": "auto"}
-    )
-    assert other.describe().engine_version == f"{vllm.__version__} kv_cache_dtype=auto"
-
-
 def test_a_bad_argument_is_told(tmp_path):
     """A typing error would end in a stack trace of vLLM."""
     with pytest.raises(UsageError, match="vLLM cannot load"):
@@ -208,6 +197,7 @@ def test_a_failure_of_the_engine_is_one_line(engine, monkeypatch):
     made(engine, requests(2))
 
 
+# From here on every test has an engine of its own, whose end takes the shared one's groups with it.
 def test_processed_log_probs_are_found_out():
     """A server set for chat would fill the catalog with probabilities that are too high."""
 
@@ -253,3 +243,14 @@ def test_the_command_fills_a_catalog(tmp_path, monkeypatch):
     import vllm
 
     assert row == ("vllm", vllm.__version__, "float32", "raw_logprobs")
+
+
+def test_arguments_on_which_values_depend_are_part_of_the_scorer(engine):
+    """Values of a quantized model would be filed with those of the model itself."""
+    import vllm
+
+    assert engine.describe().engine_version == vllm.__version__  # those of SETTINGS do not count
+    other = VLLMGenerator(
+        TEACHER, dtype="float32", arguments={**SETTINGS, "kv_cache_dtype": "auto"}
+    )
+    assert other.describe().engine_version == f"{vllm.__version__} kv_cache_dtype=auto"
