@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VLLM := .venv-vllm
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-quick test-vllm fuzz lint format clean
+.PHONY: demo demo-train test test-quick test-vllm test-llamafactory fuzz lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -16,6 +16,11 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
+
+# Two stages of training the tiny student on what `make demo` built.
+demo-train: $(READY)
+	test -d demo/dasd.catalog || $(BIN)/python examples/demo.py
+	$(BIN)/python examples/demo_train.py
 
 # Quick tests first: a broken build says so within a minute or two.
 test: $(READY)
@@ -37,9 +42,16 @@ $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 test-vllm: $(VLLM)/.ready
 	$(VLLM)/bin/python -m pytest tests/vllm
 
-# Every parser with a million inputs: an hour or two. Findings land in fuzz-findings/.
+# A build through LLaMA-Factory's own loader. It pins old libraries: it comes without them, and apart.
+.llamafactory:
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ llamafactory==0.9.5 peft==0.18.1
+
+test-llamafactory: $(READY) .llamafactory
+	PYTHONPATH=.llamafactory $(BIN)/python -m pytest tests/test_export.py -k llamafactory
+
+# Every parser with a million inputs: an hour or two of CPU. Findings land in fuzz-findings/.
 fuzz: $(READY)
-	$(BIN)/python -m tests.fuzz --runs 1000000
+	$(BIN)/python -m tests.fuzz --runs 1000000 --jobs 2
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -52,4 +64,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VLLM) demo build dist *.egg-info
+	rm -rf $(VENV) $(VLLM) .llamafactory demo build dist *.egg-info

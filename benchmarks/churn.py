@@ -83,7 +83,7 @@ def overlap(catalog: Catalog, rank_by: str, ours: set[str], **settings: Any) -> 
     return len(found & ours) / len(found)
 
 
-def tiny_pair(folder: Path, rows: int) -> None:
+def tiny_catalog(folder: Path, rows: int) -> Catalog:
     """The samples of the tiny teacher under the tiny student."""
     from builders.score.prepare import Options, prepare
     from builders.score.stage import score
@@ -96,6 +96,12 @@ def tiny_pair(folder: Path, rows: int) -> None:
     ingest(catalog, [str(path)], Context(file="", tokenizer=str(TINY / "teacher")))
     student = Options(model=str(TINY / "student"), name="student", everything=True)
     score(catalog, prepare(catalog, student))
+    return catalog
+
+
+def tiny_pair(folder: Path, rows: int) -> None:
+    """The tables of the tiny pair, for both temperatures."""
+    catalog = tiny_catalog(folder, rows)
     cut_again(catalog)
     for temperature in (0.6, 1.0):
         settings = {"temperature": temperature, "required_filters": [], "min_tokens": 1}

@@ -26,7 +26,7 @@ from builders.sample.fake import FakeGenerator
 from builders.score.engine import ScoreRequest
 from builders.tokens.table import TokenTable
 
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
+REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
            429: "Too Many Requests", 503: "Service Unavailable"}  # fmt: skip
 
 
@@ -53,7 +53,7 @@ class FakeServer:
         self.tokens = AutoTokenizer.from_pretrained(self.tokenizer)
         self.table = TokenTable.load(self.tokenizer)
         self.engine = FakeGenerator(self.tokens.encode, self.model)
-        self._random = random.Random(1)
+        self._tries: Counter[int] = Counter()
         self._now = 0
 
     async def serve(self, port: int = 0) -> asyncio.Server:
@@ -104,12 +104,16 @@ class FakeServer:
             self._now -= 1
 
     def _fault(self, path: str, request: dict[str, Any]) -> str:
-        """What goes wrong with a request: error, hang, half, or none; never with a probe."""
+        """What goes wrong with a request: error, hang, half, or none; never with a probe.
+
+        It depends on the seed and on how often that was asked for: the same in every run.
+        """
         if path != "/v1/completions" or request.get("echo") or request.get("seed", 0) < 100:
             return "none"
         if self.most_at_once and self._now > self.most_at_once:
             return "error"
-        chance = self._random.random()
+        self._tries[request["seed"]] += 1
+        chance = random.Random(f"{request['seed']} {self._tries[request['seed']]}").random()
         for fault, share in (("error", self.errors), ("hang", self.hangs), ("half", self.halves)):
             if chance < share:
                 return fault

@@ -22,7 +22,7 @@ from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.store import Store
 from dasd_data.writer import Writer
 
-EDGE = 100  # commits at either end, one turn of Delta's checkpoints
+EDGE = 100  # commits at either end, four turns of Delta's checkpoints
 
 
 def rows(number: int) -> dict[str, Any]:

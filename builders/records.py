@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from dasd_data.parameters import DOMAINS
 
-__all__ = ["DOMAINS", "Logprobs", "Question", "Record", "Response", "Scorer", "TokenScores"]
+__all__ = [
+    "DOMAINS",
+    "MAX_LOGPROB",
+    "Logprobs",
+    "Question",
+    "Record",
+    "Response",
+    "Scorer",
+    "TokenScores",
+]
+
+MAX_LOGPROB = 1e-4  # rounding may leave a log-prob this far above 0; it counts as 0
 
 
 @dataclass(frozen=True, slots=True)

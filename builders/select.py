@@ -19,7 +19,7 @@ from builders.score.stage import score
 from builders.shapes import Context
 from dasd_data.build import Build, build
 from dasd_data.catalog import Catalog
-from dasd_data.contract import check_scorers
+from dasd_data.contract.scorers import check_scorers
 from dasd_data.errors import DataError, UsageError
 from dasd_data.scorers import resolve
 
@@ -78,11 +78,16 @@ def select(
     for name, options in scorers.items():
         if options is not None:
             run = prepare(catalog, options)
-            score(catalog, run, progress(f"score {name}"))
+            score(catalog, run, _counted(progress(f"score {name}")))
             settings[name] = run.scorer_id  # not another of that name, of the files or a past run
     made = build(catalog, VIEW, settings, progress=progress("build"))
     assert made.path is not None
     return Selected(counts, made, write_jsonl(made.path, out))
+
+
+def _counted(progress: Callable[[int, int], None]) -> Callable[[Counter[str]], None]:
+    """The progress of a run's counts as that of rows out of all."""
+    return lambda counts: progress(counts["done"] + counts["failed"], counts["wanted"])
 
 
 def _check_teacher(catalog: Catalog, assume_raw: bool) -> None:

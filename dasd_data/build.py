@@ -10,21 +10,22 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from dasd_data import (
-    __version__,
+    builds,
     card,
-    contract,
     explain,
     files,
+    inputs,
+    manifest,
+    notebook,
     place,
     rows,
     shards,
@@ -33,9 +34,14 @@ from dasd_data import (
 )
 from dasd_data import robustness as stability
 from dasd_data.catalog import Catalog
+from dasd_data.contract import scorers
+from dasd_data.contract.check import check_rows
+from dasd_data.contract.messages import Messages, read
+from dasd_data.contract.outcome import enforce
 from dasd_data.errors import ContractError, UsageError
 from dasd_data.files import flush_and_hash
 from dasd_data.interrupts import held
+from dasd_data.manifest import Manifest
 from dasd_data.materialize import materialize
 from dasd_data.schema import TABLES
 from dasd_data.session import Session
@@ -45,11 +51,17 @@ from dasd_data.writer import Writer
 
 @dataclass(frozen=True)
 class Build:
-    """A build. `path` is None in a dry run; `unchanged`: it was there, with the same card."""
+    """A build. `unchanged`: it was there, with the same card.
 
-    manifest: dict[str, Any]
+    In a dry run `path` is None, and the manifest lacks what only written shards have.
+    """
+
+    manifest: Mapping[str, Any]
     path: Path | None
     unchanged: bool = False
+
+    def _repr_html_(self) -> str:
+        return notebook.of_build(self)
 
     @property
     def build_id(self) -> str:
@@ -70,6 +82,12 @@ class Build:
     def warnings(self) -> list[str]:
         """Where the selection is not worth its cost."""
         return list((self.manifest["worth"] or {}).get("warnings", []))
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What its contract could not look at, and why."""
+        checks = self.manifest["contract"]["checks"]
+        return [f"{c['check']}: {c['note']}" for c in checks if c["note"] and c["check"] != "rows"]
 
 
 def build(
@@ -94,100 +112,93 @@ def build(
     two at once the one that ends last has its card there.
     `progress(done, total)` is told the number of rows written.
 
-    Raises ContractError (no rows, bad key, scorers that cannot be compared), DamagedFileError,
-    UnknownNameError, UsageError (`out` holds something else).
+    Raises ContractError (rows that break the contract, scorers that cannot be compared),
+    DamagedFileError, UnknownNameError, UsageError (`out` holds something else).
     """
     view = catalog.find_view(view_name)
     mode = robustness if explain.uses_selection(view) else "off"
-    tables = sorted({*sqlfiles.reads(view.sql) & TABLES.keys(), "responses", "questions"})
+    tables = inputs.tables_of(view)
     # Runs and scorers decide which filters, segmenter and scores count.
-    catalog.verify_files([*tables, "runs", "scorers", "sentence_scores", "repeat_scores"])
+    more = ("runs", "scorers", "sentence_scores", "repeat_scores", "question_sources")
+    catalog.verify_files([*tables, *more])
     session = catalog.session(view, settings)
     try:
         unlocked = trusted and not view.shipped
-        manifest = _manifest(catalog, view, session, tables, unlocked)
-        default = catalog.path / "builds" / view.name / manifest["build_id"]
+        draft = inputs.gather(catalog, view, session, tables, unlocked)
+        default = catalog.path / "builds" / view.name / draft["build_id"]
         target = default if out is None else _out(out)
         again = not (dry_run or unlocked)
         if not dry_run:
-            with place.alone(target):  # what a killed build left is put right
-                pass
-        there = place.unchanged(target, manifest["build_id"]) if again else None
-        if there and _carded(target, there, catalog, mode):
+            place.put_right(target)
+        there = place.unchanged(target, draft["build_id"]) if again else None
+        if there and _conflicts(catalog, view, there, target):
+            there = None
+        if there and _carded(target, there, catalog, view, mode):
             _record(catalog, view, there, target)  # a run that died may not have come to it
             return Build(there, target, unchanged=True)
         if not (dry_run or there):
-            _check_target(target)
-        _choose(catalog, view, session, manifest, trusted)
+            _check_target(catalog, target, ours=out is None)
+        messages = _choose(catalog, view, session, draft, trusted)
         if dry_run:
-            return Build(manifest, None)
-        manifest["robustness"] = (
+            return Build(draft, None)
+        draft["robustness"] = (
             stability.measure(catalog, view, settings, mode) if mode != "off" else None
         )
         if there:
-            manifest = {**there, "robustness": manifest["robustness"]}
-            _renew_card(catalog, view, session, manifest, target)
-            return Build(manifest, target)
-        _write(catalog, view, session, manifest, target, progress)
-        return Build(manifest, target)
+            read(session, messages)
+            enforce(view.name, messages.outcomes())
+            draft = {**there, **{name: draft[name] for name in ("robustness", "contract")}}
+            draft["facts"] = card.gather(catalog, view, session, draft)
+            return Build(_renew_card(catalog, view, draft, target), target)
+        made = _write(catalog, view, session, draft, target, messages, progress)
+        return Build(made, target)
     finally:
         session.close()
 
 
-def _manifest(
-    catalog: Catalog, view: SqlFile, session: Session, tables: Sequence[str], unlocked: bool
-) -> dict[str, Any]:
-    """What decides the rows of a build, and its id."""
-    reads = sqlfiles.reads(view.sql)
-    scorers = {row["scorer_id"]: row for row in catalog.scorers()}
-    used = {
-        name: {k: v for k, v in scorers[value].items() if k not in ("content_hash", "used")}
-        for name, value in session.values.items()
-        if catalog.declared(view)[name].type == "scorer" and value and "sentence_pairs" in reads
-    }
-    decides = {
-        "view": view.name,
-        "config": view.config,
-        "description": view.description,
-        "sql": view.sql,
-        "key": view.key,
-        "parameters": session.values,
-        "filters": session.filters,
-        "system": catalog.config.build.system,
-        "files": {t: sorted(p.stem for p in catalog.files[t]) for t in tables},
-        "code": sqlfiles.code_version(),
-        "libraries": {name: version(name) for name in ("duckdb", "pyarrow")},
-        **({"trusted": True, "nonce": uuid.uuid4().hex} if unlocked else {}),
-    }
-    text = json.dumps(decides, sort_keys=True)
-    return {
-        "build_id": hashlib.sha256(text.encode()).hexdigest()[:16],
-        **decides,
-        "scorers": used,
-        "snapshot_id": catalog.snapshot.snapshot_id,
-        "version": __version__,
-    }
-
-
 def _choose(
-    catalog: Catalog, view: SqlFile, session: Session, manifest: dict[str, Any], trusted: bool
-) -> None:
-    """Put the rows into `_chosen`, and into the manifest how many they are and what left them."""
-    contract.check_scorers(manifest["scorers"], manifest["parameters"], catalog.config.build.system)
+    catalog: Catalog, view: SqlFile, session: Session, draft: dict[str, Any], trusted: bool
+) -> Messages:
+    """Put the rows into `_chosen`, and into the draft how many they are and what left them.
+
+    Returns what is to look at their texts. Raises ContractError.
+    """
+    system = catalog.config.build.system
+    compared = scorers.outcomes(draft["scorers"], draft["parameters"], system)
+    enforce(view.name, compared)
     selects = explain.uses_selection(view)
     if selects:
         explain.materialize(session)
     rows.choose(catalog, view, session, trusted=trusted)
-    manifest["rows"] = contract.check_rows(session, view)
-    manifest["funnel"] = explain.funnel(session) if selects else []
-    manifest["worth"] = worth.weigh(session, session.values) if selects else None
+    draft["rows"], checked = check_rows(catalog, view, session, trusted=trusted)
+    enforce(view.name, checked)
+    messages = Messages(draft["scorers"].get("student"), system)
+    draft["contract"] = {
+        **_asked(catalog, view),
+        "checks": [
+            {"check": outcome.check, "note": outcome.note}
+            for outcome in [*compared, *checked, *messages.outcomes()]
+        ],
+    }
+    draft["funnel"] = explain.funnel(session, view) if selects else []
+    draft["worth"] = worth.weigh(session, session.values) if selects else None
+    return messages
 
 
-def _carded(target: Path, manifest: Mapping[str, Any], catalog: Catalog, mode: str) -> bool:
-    """Whether a build that is there has the card that was written, and would be again."""
+def _asked(catalog: Catalog, view: SqlFile) -> dict[str, Any]:
+    """What the contract depends on besides the rows: a build is looked at again for another."""
+    return {
+        "declared": view.contract.json(),
+        "contamination": catalog.filter_versions().get("contamination"),
+    }
+
+
+def _carded(target: Path, there: Manifest, catalog: Catalog, view: SqlFile, mode: str) -> bool:
+    """Whether a build that is there kept this contract, and has the card that would be written."""
     path = target / "README.md"
-    whole = path.is_file() and flush_and_hash(path) == manifest.get("card")
-    return whole and stability.holds(manifest.get("robustness"), catalog, mode)
+    whole = path.is_file() and flush_and_hash(path) == there["card"]
+    kept = _asked(catalog, view).items() <= there["contract"].items()
+    return whole and kept and stability.holds(there["robustness"], catalog, mode)
 
 
 def _out(out: Path) -> Path:
@@ -198,116 +209,141 @@ def _out(out: Path) -> Path:
     return folder
 
 
-def _check_target(target: Path) -> None:
+def _check_target(catalog: Catalog, target: Path, ours: bool) -> None:
     """Refuse a folder that holds anything but a build: it would be replaced."""
     if target.exists() and not target.is_dir():
-        raise UsageError(f"--out {target} is a file: choose a folder")
+        raise UsageError(f"{target} is a file: choose a folder by --out")
     if not target.is_dir() or not any(target.iterdir()):
         return
-    manifest = place.read_manifest(target)
-    known = {"README.md", "manifest.json", *(s["path"] for s in (manifest or {}).get("shards", []))}
     found = {str(p.relative_to(target)) for p in target.rglob("*") if not p.is_dir()}
-    if manifest is None or found - known:
-        other = sorted(found - known if manifest else found)[0]
-        raise UsageError(
-            f"--out {target} holds something else than a build ({other}): choose another folder"
-        )
+    known = _known(catalog, target, found, ours)
+    if (known or ours) and found <= known:
+        return
+    other = sorted(found - known, key=lambda n: (manifest.is_file_of_build(n), n[:4] != "data", n))
+    raise UsageError(
+        f"{target} holds something else than a build ({other[0] if other else 'folders'}), or one "
+        "whose manifest is damaged or of another version: choose another folder by --out, or "
+        "remove this one"
+    )
+
+
+def _known(catalog: Catalog, target: Path, found: set[str], ours: bool) -> set[str]:
+    """The files that a build may have in a folder: all that may be replaced there.
+
+    Those that its manifest names; where that is damaged, in the catalog's own place any that are
+    named like a build's, and elsewhere none but the shards that the table of builds has there.
+    """
+    described = {"README.md", manifest.NAME}
+    if there := place.whole(target):
+        return described | {shard["path"] for shard in there["shards"]}
+    named = {name for name in found if manifest.is_file_of_build(name)}
+    if ours:
+        return named
+    recorded = {
+        digest
+        for row in builds.recorded(catalog)
+        if row["folder"].absolute() == target
+        for digest in json.loads(row["shards"])
+    }
+    shards = {n for n in named - described if flush_and_hash(target / n) in recorded}
+    return described | shards if shards else set()
 
 
 def _write(
     catalog: Catalog,
     view: SqlFile,
     session: Session,
-    manifest: dict[str, Any],
+    draft: dict[str, Any],
     target: Path,
+    messages: Messages,
     progress: Callable[[int, int], None],
-) -> None:
+) -> Manifest:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
-        described = card.render(catalog, view, session, manifest)
+        draft["facts"] = card.gather(catalog, view, session, draft)
         explain.release(session)
-        manifest["shards"] = [
-            s.json() for s in _shards(catalog, view, session, manifest, temporary, progress)
+        draft["shards"] = [
+            s.json() for s in _shards(catalog, view, session, draft, temporary, messages, progress)
         ]
-        manifest["built_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-        _describe(described, manifest, temporary)
+        enforce(view.name, messages.outcomes())
+        draft["built_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+        made = _describe(draft, temporary)
         for path in temporary.rglob("*"):
             if path.is_file():
                 files.flush(path)
         with held(), place.alone(target):
-            _check_recorded(catalog, view, manifest, target)
-            if not place.replace(temporary, target, manifest["build_id"]):
-                place.swap_card(temporary, target, manifest["build_id"])
-            _record(catalog, view, manifest, target)
+            if _conflicts(catalog, view, made, target):
+                raise _other_rows(made)
+            if not place.replace(temporary, target, made):
+                place.swap_card(temporary, target, made)
+            _record(catalog, view, made, target)
+        return made
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _describe(described: str, manifest: dict[str, Any], folder: Path) -> None:
+def _describe(draft: Mapping[str, Any], folder: Path) -> Manifest:
     """Write the card and the manifest, by which a build is known: it comes last."""
-    (folder / "README.md").write_text(described)
-    manifest["card"] = hashlib.sha256(described.encode()).hexdigest()
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    described = card.of_build(manifest.plain(draft)).encode()
+    (folder / "README.md").write_bytes(described)
+    made = manifest.seal({**draft, "card": hashlib.sha256(described).hexdigest()})
+    (folder / manifest.NAME).write_bytes(manifest.encode(made))
+    return made
 
 
 def _renew_card(
-    catalog: Catalog, view: SqlFile, session: Session, manifest: dict[str, Any], target: Path
-) -> None:
+    catalog: Catalog, view: SqlFile, draft: Mapping[str, Any], target: Path
+) -> Manifest:
     """Give a build that is there another card and manifest; its shards stay as they are."""
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         temporary.mkdir()
-        _describe(card.render(catalog, view, session, manifest), manifest, temporary)
+        made = _describe(draft, temporary)
         with held(), place.alone(target):
-            place.swap_card(temporary, target, manifest["build_id"])
-            _record(catalog, view, manifest, target)
+            place.swap_card(temporary, target, made)
+            _record(catalog, view, made, target)
+        return made
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _record(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path) -> None:
+def _record(catalog: Catalog, view: SqlFile, made: Manifest, target: Path) -> None:
     """Add the build to the table of builds, unless it is there. Raises ContractError."""
-    row = _row(catalog, view, manifest, target)
+    row = _row(catalog, view, made, target)
     done = Writer(catalog.store, f"build {view.name}").append({"builds": row})
     if done["builds"].conflicts is not None:
-        raise _other_rows(manifest)
+        raise _other_rows(made)
 
 
-def _check_recorded(
-    catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path
-) -> None:
-    """Raise ContractError if the build was recorded with other shards."""
-    if (
-        Writer(catalog.store, "build")
-        .conflicts("builds", _row(catalog, view, manifest, target))
-        .any()
-    ):
-        raise _other_rows(manifest)
+def _conflicts(catalog: Catalog, view: SqlFile, made: Manifest, target: Path) -> bool:
+    """Whether the build was recorded with other shards."""
+    row = _row(catalog, view, made, target)
+    return bool(Writer(catalog.store, "build").conflicts("builds", row).any())
 
 
-def _other_rows(manifest: Mapping[str, Any]) -> ContractError:
+def _other_rows(made: Manifest) -> ContractError:
     return ContractError(
-        f"view {manifest['view']} gave other rows when build {manifest['build_id']} was recorded, "
+        f"view {made['view']} gave other rows when build {made['build_id']} was recorded, "
         "by the same SQL over the same files: an ORDER BY within its aggregates, window functions "
         "and LIMITs that leaves no ties gives the same rows each time"
     )
 
 
-def _row(catalog: Catalog, view: SqlFile, manifest: Mapping[str, Any], target: Path) -> pa.Table:
+def _row(catalog: Catalog, view: SqlFile, made: Manifest, target: Path) -> pa.Table:
     """The row of a build in the table of builds; within the catalog, its path moves with it."""
     path, home = target.absolute(), catalog.path.absolute()
     if path.is_relative_to(home):
         path = path.relative_to(home)
     row = {
-        "build_id": manifest["build_id"],
+        "build_id": made["build_id"],
         "view": view.name,
-        "snapshot_id": manifest["snapshot_id"],
-        "parameters": json.dumps(manifest["parameters"], sort_keys=True),
-        "rows": manifest["rows"],
-        "shards": json.dumps([s["sha256"] for s in manifest["shards"]]),
+        "snapshot_id": made["snapshot_id"],
+        "parameters": json.dumps(made["parameters"], sort_keys=True),
+        "rows": made["rows"],
+        "shards": json.dumps([s["sha256"] for s in made["shards"]]),
         "path": path.as_posix(),
-        "built_at": datetime.fromisoformat(manifest["built_at"]),
+        "built_at": datetime.fromisoformat(made["built_at"]),
     }
     schema = TABLES["builds"].schema
     return pa.Table.from_pylist([row], schema.remove(schema.get_field_index("content_hash")))
@@ -317,15 +353,18 @@ def _shards(
     catalog: Catalog,
     view: SqlFile,
     session: Session,
-    manifest: Mapping[str, Any],
+    draft: Mapping[str, Any],
     folder: Path,
+    messages: Messages,
     progress: Callable[[int, int], None],
 ) -> list[shards.Shard]:
-    total, done = manifest["rows"], 0
+    total, done = draft["rows"], 0
 
     def count(rows: int) -> None:
         nonlocal done
         done += rows
         progress(done, total)
 
-    return materialize(session, view, catalog.config.build.system, total, folder, count)
+    return materialize(
+        session, view, catalog.config.build.system, total, folder, count, messages.look
+    )

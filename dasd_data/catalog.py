@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dasd_data import config as configuration
-from dasd_data import files, parameters, sandbox, scorers, sqlfiles
+from dasd_data import files, notebook, parameters, rows, sandbox, scorers, sqlfiles
 from dasd_data.errors import ConfigError, UnknownNameError, UsageError
 from dasd_data.log import State
 from dasd_data.parameters import Parameter, Variables
@@ -48,6 +48,26 @@ class Catalog:
     def __repr__(self) -> str:
         return f"Catalog({str(self.path)!r}, snapshot {self.snapshot.snapshot_id})"
 
+    def _repr_html_(self) -> str:
+        return notebook.of_catalog(self)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [*dict.fromkeys([*self._relations(), *self.views()])]
+
+    def _relations(self) -> list[str]:
+        return [*TABLES, SNAPSHOTS.name, *(view.name for view in sqlfiles.base_views())]
+
+    def __getitem__(self, name: str) -> duckdb.DuckDBPyRelation:
+        """A table, a base view, or the rows that a view chooses: `cat["low_t_das"]`.
+
+        Raises UnknownNameError, and what `split` raises.
+        """
+        if name in self._relations():
+            return self.sql(f"FROM {parameters.identifier(name)}")
+        if name not in self.views():
+            raise UnknownNameError("table or view", name, self._ipython_key_completions_())
+        return self.split(name)
+
     def refresh(self) -> Catalog:
         """Move to the newest snapshot, in a new session; relations made before stay as they were.
 
@@ -67,6 +87,25 @@ class Catalog:
         Raises UnknownNameError for an unknown name, DeniedError for a statement that writes.
         """
         return self._session_with(settings).query(query)
+
+    def split(self, name: str, **settings: Any) -> duckdb.DuckDBPyRelation:
+        """The rows that a view chooses, before they are rendered for training.
+
+        They are chosen at once, as a build chooses them, with keyword arguments as its `--set`.
+        Raises UnknownNameError, LimitError, DeniedError.
+        """
+        view = self.find_view(name)
+        session = self.session(view, settings)
+        rows.choose(self, view, session)
+        return session.connection.sql("FROM _chosen")
+
+    def connect(self, **settings: Any) -> duckdb.DuckDBPyConnection:
+        """A plain DuckDB connection: in memory, over the pinned snapshot, locked, the caller's.
+
+        It has the tables, the base views and the macros; temporary tables can be made in it, and
+        no other file can be read or written. Parameters are variables: `SET VARIABLE beta = 0.2`.
+        """
+        return self.session(settings=settings).connection
 
     @cached_property
     def files(self) -> dict[str, list[Path]]:
@@ -108,13 +147,20 @@ class Catalog:
         return self._sessions[key]
 
     def session(
-        self, view: SqlFile | None = None, settings: Mapping[str, Any] | None = None
+        self,
+        view: SqlFile | None = None,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        readable: Iterable[Path] = (),
     ) -> Session:
-        """A new locked session with the base views, and with the parameters of a view set."""
+        """A new locked session with the base views, and with the parameters of a view set.
+
+        Files of other snapshots that are `readable` may be named by our own statements.
+        """
         limits = self.config.sql
         if view and not view.shipped:  # its rows come here, and no limit of a child's is wider
             limits = replace(limits, spill_limit=sandbox.limits(limits).spill_limit)
-        session = Session(self.files, threads=self.config.threads, limits=limits)
+        session = Session(self.files, threads=self.config.threads, limits=limits, readable=readable)
         session.use(self.variables(view, settings))
         session.create_base_views()
         return session
@@ -124,7 +170,7 @@ class Catalog:
     ) -> Variables:
         """What the SQL of a view reads as variables: names mean what they mean in this catalog."""
         declared, given = self.declared(view), settings or {}
-        variables, rows = Variables(), self.scorers()
+        variables, known = Variables(), self.scorers()
         values = self.parameters(view, settings)
         for name, parameter in declared.items():
             if parameter.type == "segmenter" and values[name] is None:
@@ -132,7 +178,7 @@ class Catalog:
             if parameter.type != "scorer" or values[name] is None:
                 continue
             try:
-                values[name] = scorers.resolve(values[name], self.config.scorers, rows)
+                values[name] = scorers.resolve(values[name], self.config.scorers, known)
             except UsageError as problem:
                 if name in given:
                     raise
@@ -211,6 +257,15 @@ class Catalog:
         )
         settings = [json.loads(row["configuration"]) for row in rows]
         return [s[name] for s in settings if s.get(name)]
+
+    def configurations(self, stage: str, but: str = "") -> list[dict[str, Any]]:
+        """What the runs of a stage were asked for, the newest first, `but` for one run id."""
+        rows = self._plain.rows(
+            f"SELECT configuration FROM runs WHERE stage = {parameters.quote(stage)}"
+            f" AND run_id <> {parameters.quote(but)} AND configuration IS NOT NULL"
+            " ORDER BY started_at DESC, run_id"
+        )
+        return [json.loads(row["configuration"]) for row in rows]
 
     def scorers(self) -> list[dict[str, Any]]:
         """Rows of `scorers`, with `used`: whether any response is scored by it."""

@@ -11,7 +11,7 @@
     │   └── DamagedFileError                        a file of the catalog is not what was written
     ├── ConflictError (RuntimeError)       exit 4   another writer won, repeatedly
     ├── RemoteError (OSError)              exit 5   a server failed
-    └── DeniedError (PermissionError)      exit 6   the SQL sandbox refused
+    └── DeniedError (PermissionError)      exit 6   the SQL sandbox refused, or a server the token
         └── LimitError                              SQL was stopped at a limit
 
 A message says what is wrong, where (file:line, row or key) and what to do next.
@@ -23,12 +23,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class DasdError(Exception):
     """Base of all errors of this project."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it takes to make it anew in another process, whatever `__init__` takes."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[DasdError], args: tuple[Any, ...], more: dict[str, Any]) -> DasdError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(more)
+    return error
 
 
 class UsageError(DasdError, ValueError):
@@ -91,7 +103,7 @@ class RemoteError(DasdError, OSError):
 
 
 class DeniedError(DasdError, PermissionError):
-    """The SQL sandbox refused a statement, or ended with it."""
+    """The SQL sandbox refused a statement, or ended with it; a server refused who asked."""
 
     exit_code = 6
 

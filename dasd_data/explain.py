@@ -42,9 +42,13 @@ class Explained:
 
 
 def explain(
-    catalog: Catalog, view_name: str, settings: Mapping[str, Any] | None = None
+    catalog: Catalog,
+    view_name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    trusted: bool = False,
 ) -> Explained:
-    """Explain what `build` would run, without running it.
+    """Explain what `build` would run, `trusted` as it would; nothing is written by us.
 
     Raises UnknownNameError, UsageError or DeniedError as the build would.
     """
@@ -55,9 +59,14 @@ def explain(
             session.compile(view.sql, "_view")
         else:  # to bind SQL runs part of it: arguments of table functions, a LIMIT
             explained = f"EXPLAIN {view.sql}"
-            with rows.of_sql(catalog, explained, session.variables, repeatable=True):
+            variables = session.variables
+            with rows.of_sql(catalog, explained, variables, trusted=trusted, repeatable=True):
                 pass
-        steps = funnel(session) if uses_selection(view) else []
+        steps = []
+        if uses_selection(view):
+            if not view.shipped:  # its own conditions are the last row
+                rows.choose(catalog, view, session, trusted=trusted)
+            steps = funnel(session, view)
         return Explained(expanded(catalog, view, session), steps, session.values)
     finally:
         session.close()
@@ -79,12 +88,17 @@ def release(session: Session) -> None:
     session.execute("DROP TABLE IF EXISTS _pool")
 
 
-def funnel(session: Session) -> list[dict[str, Any]]:
-    """What each condition of the selection leaves, first to last.
+def funnel(session: Session, view: SqlFile) -> list[dict[str, Any]]:
+    """What each condition of the selection leaves, first to last, and the view's own at the end.
 
     Rows of step, condition, responses, questions and `parts`, the same by domain and temperature.
+    The last one is that of a view that is not shipped: its rows must be in `_chosen`.
     """
-    return session.rows("SELECT * FROM funnel ORDER BY step")
+    steps = session.rows("SELECT * FROM funnel ORDER BY step")
+    if not view.shipped and len(steps) > 1:  # one step: the catalog is empty
+        (last,) = session.rows(sqlfiles.report("funnel_chosen"))
+        steps.append({"step": len(steps), **last})
+    return steps
 
 
 def expanded(catalog: Catalog, view: SqlFile, session: Session) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 from dasd_data.errors import DamagedFileError
 
 _ACTIONS = {"add", "remove", "commitInfo", "metaData", "protocol", "txn", "domainMetadata"}
+# What JSON that is not an action, or has odd numbers or depths in its places, raises.
+_DAMAGES = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 _MODULUS = 1 << 256
 REMOVED_ROWS = "removedRows"  # commitInfo: Delta's remove actions have no row counts
@@ -131,7 +133,7 @@ def read(folder: Path, version: int) -> Entry:
                 dropped = dropped or bool(body["dataChange"])
             elif kind == "commitInfo":
                 removed_rows = int(body.get(REMOVED_ROWS, 0))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _DAMAGES as error:
             raise DamagedFileError(
                 f"{place}:{number} is damaged ({type(error).__name__}: {error}): "
                 "restore it from a backup",

@@ -21,6 +21,9 @@ from dasd_data.texts import Texts
 
 BATCH_ROWS = 1_024
 
+# Ids, questions and completions of a group of rows.
+Look = Callable[[pa.ChunkedArray, pa.Array, pa.Array], None]
+
 
 def materialize(
     session: Session,
@@ -29,11 +32,13 @@ def materialize(
     rows: int,
     folder: Path,
     progress: Callable[[int], None],
+    look: Look = lambda ids, question, completion: None,
 ) -> list[Shard]:
     """Write the chosen rows, of which there are `rows`, in the order of the view's key.
 
-    `progress` is told the number of rows of each row group that was written. Raises ContractError
-    for a response without a question, DataError where there is no room for the texts.
+    `look` is shown the texts of each row group before it is written, `progress` is told the number
+    of its rows after that. Raises ContractError for a response without a question, OSError where
+    TMPDIR has no room for the texts.
     """
     key = ", ".join(map(identifier, view.key))
     session.execute(
@@ -52,12 +57,16 @@ def materialize(
             ordered = session.connection.sql(f"SELECT * FROM _chosen ORDER BY {key}")
             columns = ordered.to_arrow_reader(BATCH_ROWS)
             schema = pa.schema([*render.COLUMNS, *columns.schema])
-            groups = _groups(texts, columns, system, schema)
+            groups = _groups(texts, columns, system, schema, look)
             return shards.write(groups, schema, folder, progress)
 
 
 def _groups(
-    texts: Texts, columns: pa.RecordBatchReader, system: str | None, schema: pa.Schema
+    texts: Texts,
+    columns: pa.RecordBatchReader,
+    system: str | None,
+    schema: pa.Schema,
+    look: Look,
 ) -> Iterator[tuple[pa.Table, int]]:
     """Row groups of the shards, each with its bytes of text."""
     ends = shards.group_ends(texts.sizes)
@@ -65,6 +74,7 @@ def _groups(
     start = 0
     for end, group in zip(ends, _cut(columns, ends), strict=True):
         question, completion = next(of_texts).itercolumns()
+        look(group["response_id"], question.chunk(0), completion.chunk(0))
         chats = render.render(question.chunk(0), completion.chunk(0), system)
         whole = pa.table([*chats.itercolumns(), *group.itercolumns()], schema=schema)
         yield whole.combine_chunks(), int(texts.sizes[start:end].sum())

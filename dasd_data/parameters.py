@@ -28,6 +28,11 @@ _TYPES = {
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,63}")
 _OURS = {"filters", "system"}  # variables that builds set themselves, besides NAME_error
 _SETTINGS = {"help": str, "minimum": int | float, "maximum": int | float, "choices": list}
+_ONLY_OF = {
+    "minimum": ("number", "integer"),
+    "maximum": ("number", "integer"),
+    "choices": ("choice",),
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,12 @@ class Parameter:
             value = declaration.get(key)
             if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
                 raise ConfigError(f"{path}: parameter {name}: {key} has a wrong type")
+            if value is not None and declaration["type"] not in _ONLY_OF.get(key, _TYPES):
+                only = " or ".join(_ONLY_OF[key])
+                raise ConfigError(f"{path}: parameter {name}: {key} is for type {only}")
         choices = tuple(map(str, declaration.get("choices", ())))
+        if declaration["type"] == "choice" and not choices:
+            raise ConfigError(f"{path}: parameter {name}: a choice needs `choices`")
         made = cls(name, **{**declaration, "choices": choices, "default": None})
         default = declaration.get("default")
         try:

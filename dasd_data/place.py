@@ -5,38 +5,35 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
-import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from dasd_data import files
-from dasd_data.errors import ConflictError
+from dasd_data import files, manifest
+from dasd_data.errors import ConflictError, DamagedFileError
+from dasd_data.manifest import Manifest
 
 
-def read_manifest(target: Path) -> dict[str, Any] | None:
-    """The manifest of the build at `target`; None where there is none that is ours."""
+def whole(target: Path) -> Manifest | None:
+    """The manifest of the build at `target`; None where there is none, or a damaged one."""
     try:
-        manifest = json.loads((target / "manifest.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return manifest.read(target)
+    except DamagedFileError:
         return None
-    ours = isinstance(manifest, dict) and {"build_id", "shards", "view"} <= manifest.keys()
-    return manifest if ours else None
 
 
-def unchanged(target: Path, build_id: str) -> dict[str, Any] | None:
+def unchanged(target: Path, build_id: str) -> Manifest | None:
     """The manifest of the same build at `target`, if its shards are what it says."""
-    manifest = read_manifest(target)
-    if manifest is None or manifest["build_id"] != build_id:
+    found = whole(target)
+    if found is None or found["build_id"] != build_id:
         return None
-    for shard in manifest["shards"]:
+    for shard in found["shards"]:
         path = target / shard["path"]
         if not path.is_file() or files.flush_and_hash(path) != shard["sha256"]:
             return None
-    return manifest
+    return found
 
 
 @contextlib.contextmanager
@@ -63,20 +60,31 @@ def alone(target: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def swap_card(temporary: Path, target: Path, build_id: str) -> None:
+def put_right(target: Path) -> None:
+    """Put back a build that a killed process moved aside."""
+    with alone(target):
+        pass
+
+
+def swap_card(temporary: Path, target: Path, made: Manifest) -> None:
     """Put card and manifest in the place of those of the same build: the last to end has its own.
 
     Raises ConflictError where another build is there by now.
     """
-    if (read_manifest(target) or {}).get("build_id") != build_id:
+    there = whole(target)
+    if there is None or not _same(there, made):
         raise ConflictError(f"another build took the place of {target}: try again")
-    for name in ("README.md", "manifest.json"):
+    for name in ("README.md", manifest.NAME):
         files.flush(temporary / name)
         (temporary / name).replace(target / name)
     files.flush_folder(target)
 
 
-def replace(temporary: Path, target: Path, build_id: str) -> bool:
+def _same(there: Manifest, made: Manifest) -> bool:
+    return (there["build_id"], there["shards"]) == (made["build_id"], made["shards"])
+
+
+def replace(temporary: Path, target: Path, made: Manifest) -> bool:
     """Put a finished build in place; false: the same build, finished first by another, stays."""
     for _ in range(10):
         try:
@@ -84,7 +92,8 @@ def replace(temporary: Path, target: Path, build_id: str) -> bool:
             files.flush_folder(target.parent)
             return True
         except OSError:
-            if unchanged(target, build_id):
+            there = unchanged(target, made["build_id"])
+            if there and _same(there, made):
                 return False
         aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.old"
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from dasd_data import sandbox
 from dasd_data.errors import ContractError
 from dasd_data.parameters import Variables
 from dasd_data.sandbox import Rows
-from dasd_data.session import Session
+from dasd_data.session import CHOSEN, Session
 from dasd_data.sqlfiles import SqlFile
 
 if TYPE_CHECKING:
@@ -28,16 +29,18 @@ def of_sql(
     trusted: bool = False,
     patient: bool = False,
     repeatable: bool = False,
+    chosen: Sequence[Path] = (),
 ) -> Iterator[Rows]:
     """The rows of one statement: from a child process, or, `trusted`, unlocked in this one.
 
-    For `patient`, `repeatable` and errors see `sandbox.rows`. They are read once, within the
-    context.
+    It may read the Parquet files `chosen` as a table of that name. For `patient`, `repeatable` and
+    errors see `sandbox.rows`. They are read once, within the context.
     """
+    files = {**catalog.files, **({CHOSEN: list(chosen)} if chosen else {})}
     if not trusted:
         with sandbox.rows(
             sql,
-            catalog.files,
+            files,
             variables,
             limits=sandbox.limits(catalog.config.sql),
             threads=catalog.config.threads,
@@ -47,7 +50,7 @@ def of_sql(
             yield rows
         return
     session = Session(
-        catalog.files, threads=catalog.config.threads, limits=catalog.config.sql, trusted=True
+        files, threads=catalog.config.threads, limits=catalog.config.sql, trusted=True
     )
     try:
         session.use(variables)

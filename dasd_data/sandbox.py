@@ -8,16 +8,13 @@ What comes back is data: rows of an Arrow stream, or one line that says what wen
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,14 +23,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from dasd_data import errors
+from dasd_data import errors, scratch
 from dasd_data.config import SqlConfig
 from dasd_data.errors import DasdError, DeniedError, LimitError
 from dasd_data.parameters import Variables
 
 DEFAULTS = SqlConfig(memory_limit="50%", time_limit=600, spill_limit="32GB")
-_SCRATCH = "dasd-query-"
-_NEW = 60  # seconds: one without a lock may be just being made
 _START = (
     "import os, sys; sys.path[:0] = sys.argv[2:]; "
     "from dasd_data.child import main; main(int(sys.argv[1]))"
@@ -84,40 +79,12 @@ def rows(
         "threads": threads,
         "limits": asdict(limits),
     }
-    with _scratch() as folder:
+    with scratch.folder() as folder:
         child = _start(folder)
         try:
             yield _Conversation(child, limits, patient).ask(request)
         finally:
             _end(child)
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """An empty folder that goes with this context; where a kill leaves it, with the next query."""
-    _sweep()
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as folder:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_EX)  # until this process ends, however it does
-            yield Path(folder)
-        finally:
-            os.close(handle)
-
-
-def _sweep() -> None:
-    """Remove the folders of this user's processes that were killed: no one holds their lock."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
-        with contextlib.suppress(OSError):  # another user's, in use, or gone
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                about = os.fstat(handle)
-                if about.st_uid == os.getuid() and time.time() - about.st_mtime > _NEW:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(folder)
-            finally:
-                os.close(handle)
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:

@@ -128,8 +128,12 @@ TABLES: dict[str, Table] = dict(
                 Column("scorer_id", STRING, "scorer that tried; empty where the stage has none"),
                 Column("attempt", INT, "number of the try, from 0"),
                 Column("reason", STRING, "why there is no result"),
+                Column(
+                    "token_ids", INTS, "what was sampled and could not be read", provenance=True
+                ),
                 _RUN,
             ],
+            lists=True,
         ),
         _table(
             "questions",
@@ -344,6 +348,21 @@ TABLES: dict[str, Table] = dict(
                     provenance=True,
                 ),
                 Column("built_at", TIME, "end of the build", provenance=True),
+            ],
+        ),
+        _table(
+            "pushes",
+            "commits and tags of the Hub that builds were pushed as",
+            "endpoint repo revision tag",
+            [
+                Column("endpoint", STRING, "address of the Hub"),
+                Column("repo", STRING, "data set there: namespace/name"),
+                Column("revision", STRING, "commit"),
+                Column("tag", STRING, "tag that was put on it; empty: the commit alone"),
+                Column("parent", STRING, "commit it came after", provenance=True),
+                Column("builds", STRING, "JSON of the build_id of each configuration pushed"),
+                Column("files", STRING, "JSON of the SHA-256 of every file that it has of them"),
+                Column("pushed_at", TIME, "time of the commit or tag", provenance=True),
             ],
         ),
     ]

@@ -7,22 +7,28 @@ from typing import Any
 
 from dasd_data.errors import ConfigError, UnknownNameError
 
-_SHORTEST_ID = 6
+SHORTEST_ID = 6
+_SCORED_AS = "training_render"  # the context that roles of students are compared in
+STUDENTS = ("student", "distilled")
 
 
 def resolve(wanted: str, aliases: Mapping[str, str], scorers: Sequence[Mapping[str, Any]]) -> str:
     """The scorer_id that `wanted` means among rows of `scorers`.
 
-    Raises UnknownNameError if there is none, ConfigError listing the candidates if several.
+    A student that was also sampled has two contexts under its name: the role of a student means
+    the training render. Raises UnknownNameError if there is none, ConfigError listing the
+    candidates if several.
     """
     target = aliases.get(wanted, wanted)
     # Token ids that came without log-probs name a scorer too, one that cannot be meant.
     scorers = [s for s in scorers if s["used"]] or scorers
-    for matches in (
+    for found in (
         [s for s in scorers if s["name"] == target],
         [s for s in scorers if s["model"] == target],
-        [s for s in scorers if len(target) >= _SHORTEST_ID and s["scorer_id"].startswith(target)],
+        [s for s in scorers if len(target) >= SHORTEST_ID and s["scorer_id"].startswith(target)],
     ):
+        rendered = [s for s in found if s["context"] == _SCORED_AS]
+        matches = rendered if rendered and wanted in STUDENTS else found
         ids = sorted({s["scorer_id"] for s in matches})
         if len(ids) == 1:
             return ids[0]

@@ -23,7 +23,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from dasd_data import allowed, sqlfiles
+from dasd_data import allowed, scratch, sqlfiles
 from dasd_data.config import SqlConfig
 from dasd_data.errors import (
     ContractError,
@@ -44,11 +44,19 @@ _EXPLAIN = re.compile(
 )
 _FIRST_WORD = re.compile(rf"{_COMMENT}(\w+)", re.DOTALL)
 _BATCH_ROWS = 2_048
+CHOSEN = "chosen"  # what the checks of a contract call the rows of their view
 _AS_TEXT = {"INTERVAL", "BIT", "BIGNUM"}
 _SPILLED = ("failed to offload", "max_temp_directory_size", os.strerror(errno.EFBIG))
 _DENIED = ("configuration has been locked",)
-# What DuckDB says of a CTE that writes, within the view that a query is compiled as.
-_WRITING_CTE = ("as CTE bodies inside a VIEW", "data-modifying statement")
+# What DuckDB says of a CTE that writes, within the view that a query is compiled as; the last two
+# are said of a MERGE, and of any within a SUMMARIZE.
+_WRITING_CTE = (
+    "as CTE bodies inside a VIEW",
+    "data-modifying statement",
+    "A CTE body must be",
+    "must be at the top level",
+)
+_ITS_OWN = ("duckdb_", "pg_", "pragma_", "sqlite_")
 _STREAMED = re.compile(r"[A-Z][A-Za-z ]* Error: ")  # DuckDB's, raised through Arrow
 
 
@@ -65,8 +73,10 @@ def default_memory(threads: int) -> str:
 class Session:
     """One DuckDB connection over pinned files. Not for several threads at once.
 
-    A `trusted` one is not locked, and its `query` takes any statement. `spill` is the folder for
-    what does not fit in memory, by default one of its own that goes with the session.
+    A `trusted` one is not locked, and its `query` takes any statement. `files` are those of the
+    tables, and of `chosen` where the rows of a view are looked at; our own statements may name
+    those that are `readable` besides. `spill` is the folder for what does not fit in memory, by
+    default one of its own that goes with the session.
     """
 
     def __init__(
@@ -77,21 +87,23 @@ class Session:
         limits: SqlConfig | None = None,
         trusted: bool = False,
         spill: Path | None = None,
+        readable: Iterable[Path] = (),
     ) -> None:
         self.connection = duckdb.connect(":memory:")
         self.trusted = trusted
         self.limits = limits or SqlConfig()
         self.variables = Variables()
         # DuckDB makes this folder when it first spills, and removes it when it closes.
-        spill = spill or Path(tempfile.gettempdir()) / f"dasd-{uuid.uuid4().hex}"
-        self._limit(threads, spill)
+        self._limit(threads, spill or _spill())
         run = self.execute
         run("SET autoinstall_known_extensions=false")
         run("SET autoload_known_extensions=false")
         run("SET python_enable_replacements=false")
         run("SET TimeZone='UTC'")
-        run("SET enable_progress_bar=false")
-        everything = [str(path) for paths in files.values() for path in paths]
+        # In a notebook without ipywidgets it is off, and DuckDB lets no one set it.
+        if self.rows("SELECT current_setting('enable_progress_bar')::BOOLEAN AS is_on")[0]["is_on"]:
+            run("SET enable_progress_bar=false")
+        everything = [str(path) for paths in (*files.values(), readable) for path in paths]
         run(f"SET allowed_paths={_texts(everything)}")
         for name in (*TABLES, SNAPSHOTS.name):
             try:
@@ -101,6 +113,9 @@ class Session:
                 raise DamagedFileError(
                     f"a file of table {name} cannot be read ({_first(error)}): restore a backup"
                 ) from None
+        if CHOSEN in files:
+            paths = _texts([str(path) for path in files[CHOSEN]])
+            run(f"CREATE VIEW {CHOSEN} AS FROM read_parquet({paths})")
         run(sqlfiles.macros())
         if not trusted:
             run("SET enable_external_access=false")
@@ -166,7 +181,10 @@ class Session:
         """
         if self.trusted:
             with self.translated():
-                return self.connection.sql(sql) or self.connection.sql("SELECT true AS done")
+                found = self.connection.sql(sql)
+            if found is None:  # a relation without rows is falsy, too
+                raise UsageError("there is no statement")
+            return found
         explained = _EXPLAIN.sub("", sql, count=1)  # EXPLAIN ANALYZE runs what it explains
         kind = self._statement_type(explained)
         if kind != duckdb.StatementType.SELECT:
@@ -303,8 +321,12 @@ def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
         return LimitError("memory_limit", str(limits.memory_limit))
     if not isinstance(error, duckdb.Error):
         return UsageError(_first(error)) if _STREAMED.match(text) else None
-    if any(sign in text for sign in _WRITING_CTE):
-        return DeniedError("a CTE may not write: INSERT, UPDATE, DELETE and COPY may not run here")
+    said = re.sub(r"'[^']*'|\"[^\"]*\"", "", text.split("\n", 1)[0])  # without what the query says
+    told = isinstance(error, duckdb.BinderException | duckdb.ParserException)
+    if told and any(sign in said for sign in _WRITING_CTE):
+        return DeniedError(
+            "a CTE may not write: INSERT, UPDATE, DELETE, MERGE and COPY may not run here"
+        )
     if isinstance(error, duckdb.PermissionException) or any(sign in text for sign in _DENIED):
         return DeniedError(_first(error))
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
@@ -315,13 +337,15 @@ def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
 
 
 def _unknown_name(message: str) -> UnknownNameError | None:
-    """DuckDB names its candidates; ours is one line with the closest one."""
+    """DuckDB names its candidates; ours is one line with the closest one that may be read."""
     first, _, rest = message.partition("\n")
     for kind, marker in (("column", 'Referenced column "'), ("table or view", "Table with name ")):
         if marker in first:
             name = first.split(marker, 1)[1].split('"' if kind == "column" else " ", 1)[0]
             tail = rest.split("Candidate bindings:", 1)[-1] if "Candidate" in rest else rest
             candidates = [part.split('"')[0].split(".")[-1] for part in tail.split('"')[1::2]]
+            if kind != "column":  # its own views, which SQL of others may not read
+                candidates = [c for c in candidates if not c.startswith(_ITS_OWN)]
             return UnknownNameError(kind, name, {c for c in candidates if c})
     return None
 
@@ -336,6 +360,14 @@ def _statement_name(sql: str, kind: duckdb.StatementType) -> str:
     first = _FIRST_WORD.match(sql)
     word = first[1].upper() if first else kind.name
     return kind.name if word == "WITH" else word
+
+
+def _spill() -> Path:
+    try:
+        folder = scratch.of_process()
+    except OSError:  # a full disk stops what spills, not what reads
+        folder = Path(tempfile.gettempdir())
+    return folder / uuid.uuid4().hex
 
 
 def _bare(sql: str) -> str:

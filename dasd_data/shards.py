@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 
 GROUP_ROWS, GROUP_BYTES = 1_000, 32 << 20
 SHARD_BYTES = 512 << 20  # of text, before compression
+# A change sends its pages anew: with the default, of 256 KB to 1 MB, half as much again.
+PAGES = {"min_chunk_size": 64 << 10, "max_chunk_size": 256 << 10, "norm_level": 0}
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A written shard: name relative to the build, SHA-256, rows and size in bytes."""
+    """A written shard: name relative to the build, SHA-256, rows, bytes as a file and as Arrow."""
 
     path: str
     sha256: str
     rows: int
     bytes: int
+    arrow_bytes: int
 
     def json(self) -> dict[str, Any]:
         """As the manifest lists it."""
@@ -43,23 +46,23 @@ def write(
     Each comes with its bytes of text, which decide where a shard ends.
     """
     (folder / "data").mkdir(parents=True)
-    written: list[tuple[Path, int]] = []
-    out, rows, size = None, 0, 0
+    written: list[tuple[Path, int, int]] = []
+    out, rows, size, in_memory = None, 0, 0, 0
     for group, group_bytes in groups:
         if out is None:
             path = folder / "data" / f"{len(written)}.parquet"
-            out, rows, size = writer(path, schema), 0, 0
+            out, rows, size, in_memory = writer(path, schema), 0, 0, 0
         out.write_table(group, row_group_size=len(group))
-        rows, size = rows + len(group), size + group_bytes
+        rows, size, in_memory = rows + len(group), size + group_bytes, in_memory + group.nbytes
         progress(len(group))
         if size >= shard_bytes:
             out.close()
-            written.append((path, rows))
+            written.append((path, rows, in_memory))
             out = None
     if out is not None:
         out.close()
-        written.append((path, rows))
-    return [_named(path, n, rows, len(written)) for n, (path, rows) in enumerate(written)]
+        written.append((path, rows, in_memory))
+    return [_named(n, len(written), *shard) for n, shard in enumerate(written)]
 
 
 def group_ends(sizes: NDArray[np.int64]) -> list[int]:
@@ -87,7 +90,7 @@ def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         use_dictionary=[leaf for leaf in _leaves(schema) if not leaf.endswith(".content")],
         write_page_index=True,
         write_page_checksum=True,
-        use_content_defined_chunking=True,
+        use_content_defined_chunking=PAGES,
     )
 
 
@@ -98,9 +101,9 @@ def _leaves(schema: pa.Schema) -> list[str]:
     return [column.path for column in pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema]
 
 
-def _named(path: Path, number: int, rows: int, total: int) -> Shard:
+def _named(number: int, total: int, path: Path, rows: int, in_memory: int) -> Shard:
     final = path.with_name(f"train-{number:05d}-of-{total:05d}.parquet")
     path.rename(final)
     with final.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Shard(f"data/{final.name}", digest, rows, final.stat().st_size)
+    return Shard(f"data/{final.name}", digest, rows, final.stat().st_size, in_memory)

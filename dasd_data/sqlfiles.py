@@ -15,6 +15,9 @@ A file opens with a block comment of TOML, then holds one SELECT:
 
     [columns]                        # base views only: what the columns it adds mean
     p = "..."
+
+    [contract]                       # what the rows must satisfy: `contract.declared`
+    extends = "split"
     */
     SELECT ...
 """
@@ -30,6 +33,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dasd_data.contract.declared import Contract, contract
 from dasd_data.errors import ConfigError, DasdError, UnknownNameError
 from dasd_data.parameters import Parameter
 
@@ -41,6 +45,7 @@ _KEYS = {
     "columns": dict,
     "key": list,
     "config": str,
+    "contract": dict,
 }
 _NAMED = {str: "text", dict: "table", list: "list"}
 _LARGEST = 1 << 20
@@ -62,11 +67,17 @@ class SqlFile:
     key: tuple[str, ...] = ("response_id",)
     config: str = ""
     columns: dict[str, str] = field(default_factory=dict)
+    contract: Contract = field(default_factory=Contract)
 
     @property
     def shipped(self) -> bool:
         """Whether the view came with this package: any other is SQL of others."""
         return self.path.resolve().parent == (sql_folder() / "views").resolve()
+
+    def _repr_html_(self) -> str:
+        from dasd_data import notebook
+
+        return notebook.of_view(self)
 
 
 @cache
@@ -93,6 +104,13 @@ def checks() -> tuple[SqlFile, ...]:
     """The checks of rows that `verify` runs: relation, key and problem of what is wrong."""
     paths = sorted((sql_folder() / "checks").glob("*.sql"))
     return tuple(load(path, path.stem) for path in paths)
+
+
+@cache
+def contract_checks() -> dict[str, SqlFile]:
+    """The shipped checks of contracts, by name: each gives the offending rows of `chosen`."""
+    paths = sorted((sql_folder() / "contract").glob("*.sql"))
+    return {path.stem: load(path, path.stem) for path in paths}
 
 
 def split_views(catalog: Path | None) -> dict[str, SqlFile]:
@@ -223,7 +241,14 @@ def load(path: Path, name: str) -> SqlFile:
         tuple(dict.fromkeys(key)),
         check_name(front.get("config", name), f"{path}: config"),
         front.get("columns", {}),
+        _contract(front["contract"], path) if "contract" in front else Contract(),
     )
+
+
+def _contract(given: dict[str, Any], path: Path) -> Contract:
+    of_base = path.parent == sql_folder() / "base"
+    bases = {} if of_base else {v.name: v.contract for v in base_views() if v.contract.columns}
+    return contract(given, str(path), bases, contract_checks())
 
 
 def check_name(name: str, what: str) -> str:

@@ -24,7 +24,7 @@ from dasd_data.schema import Table
 _RETENTION = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
-    "delta.checkpointInterval": "100",
+    "delta.checkpointInterval": "25",
 }
 ATTEMPTS = 100
 CHECK = "run `dasd-data verify`, and restore what it names from a backup"

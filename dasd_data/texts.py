@@ -1,7 +1,9 @@
-"""The texts of a split, put in the order of its rows: an external merge sort in bounded memory.
+"""The texts of a split, put in the order of its rows: an external merge sort.
 
 A sort of whole rows copies each text several times, and spills them besides. Here a text is
-written once, to a file without a name, in runs that are each in order, and read once.
+written once, to a file without a name, in runs that are each in order, and read once. In memory
+are one run, and while runs are merged a piece of each: 8 MB for a gigabyte of text. The file is in
+TMPDIR, and DuckDB's spill limit does not count it.
 """
 
 from __future__ import annotations

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from dasd_data import files, log, sqlfiles
+from dasd_data import files, log, manifest, sqlfiles
 from dasd_data.errors import DamagedFileError, DataError
 from dasd_data.log import State
 from dasd_data.parameters import identifier, quote
@@ -280,8 +280,11 @@ def _rows(
                     f"{row['n']:,} rows of {row['relation']} wait for their response: it was being "
                     "written, or is to come; `gc --pending` drops what a process that died left"
                 )
-        for row in connection.rows("SELECT build_id, path, shards FROM builds ORDER BY built_at"):
-            _build(report, store.path / row["path"], row)
+        recorded: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in connection.rows("FROM builds ORDER BY built_at, build_id"):
+            recorded.setdefault(row["path"], {})[row["build_id"]] = row
+        for path, rows in recorded.items():
+            _build(report, store.path / path, rows)
     finally:
         connection.close()
 
@@ -304,33 +307,39 @@ def _check(connection: Session, sql: str) -> Iterator[Finding]:
         yield Finding(found[0]["relation"], f"{more:,} more rows with problems like these", do=ROWS)
 
 
-def _build(report: Report, folder: Path, row: dict[str, Any]) -> None:
-    """A recorded build's shards and card, if the folder still holds that build."""
-    name = f"build {row['build_id']}"
+def _build(report: Report, folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> None:
+    """The build in a folder, held against its row of those that were recorded there, by id."""
+    last = list(recorded)[-1]
 
     def wrong(problem: str, path: Path) -> None:
-        report.findings.append(Finding("builds", f"{name}{problem}", str(path), do=BUILD))
+        report.findings.append(Finding("builds", problem, str(path), do=BUILD))
 
+    if not folder.exists():
+        report.notes += [f"build {build_id} is gone from {folder}" for build_id in recorded]
+        return
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        same = manifest["build_id"] == row["build_id"]
-        names = {shard["sha256"]: shard["path"] for shard in manifest["shards"]}
-        card = manifest["card"]
-    except (OSError, ValueError, KeyError, TypeError):
-        if folder.exists():
-            wrong(" has no manifest that can be read", folder / "manifest.json")
-        else:
-            report.notes.append(f"{name} is gone from {folder}")
+        there = manifest.read(folder)
+    except DamagedFileError as error:
+        wrong(f"build {last}: {error}".replace(f"{folder}/", ""), folder / manifest.NAME)
         return
-    if not same:  # another build took its place
+    if there is None:
+        wrong(f"build {last} has no manifest", folder / manifest.NAME)
         return
+    name = f"build {there['build_id']}"
+    if (row := recorded.get(there["build_id"])) is None:
+        if folder.name in recorded:  # by default a folder is named by its build
+            wrong(f"build {folder.name}: another build, {there['build_id']}, is there", folder)
+        return  # by --out: of another catalog, or later than --at
     report.count("builds")
-    for digest in json.loads(row["shards"]):
-        path = folder / names.get(digest, "?")
-        if digest not in names or not path.is_file():
-            wrong(f": shard {digest[:12]} is missing", path)
-        elif files.flush_and_hash(path) != digest:
-            wrong(": a shard is damaged", path)
-    path = folder / "README.md"
-    if not path.is_file() or files.flush_and_hash(path) != card:
-        wrong(": the card is missing or is not the one that was written", path)
+    hashes = {shard["path"]: shard["sha256"] for shard in there["shards"]}
+    parameters = json.loads(row["parameters"])
+    if (row["rows"], parameters, json.loads(row["shards"])) != (
+        there["rows"], there["parameters"], list(hashes.values())
+    ):  # fmt: skip
+        wrong(f"{name}: the manifest is not that of the build that was recorded", folder)
+    for path, digest in {**hashes, "README.md": there["card"]}.items():
+        what = "the card" if path == "README.md" else f"shard {digest[:12]}"
+        if not (folder / path).is_file():
+            wrong(f"{name}: {what} is missing", folder / path)
+        elif files.flush_and_hash(folder / path) != digest:
+            wrong(f"{name}: {what} is damaged", folder / path)

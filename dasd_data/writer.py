@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,39 @@ class Appended:
     conflicts: pa.Table | None = None  # rows whose key is there with other content
 
 
+@dataclass(frozen=True)
+class Written:
+    """Rows of a table that are in a file of it already, and in no commit yet.
+
+    Another process wrote them, with `write`; `added` is what Tables.write gives.
+    """
+
+    table: str
+    added: Mapping[str, Any]
+
+    def read(self, store: Store, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows, or these columns of them."""
+        path = store.folder(self.table) / self.added["path"]
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+
+
+def write(store: Store, table: str, rows: pa.Table) -> Written:
+    """Write rows without `content_hash` into a file that Writer.append commits, here or elsewhere.
+
+    A file that is never committed is removed by `gc`.
+    """
+    spec = TABLES[table]
+    return Written(table, store.write(spec, _hashed(spec, rows)))
+
+
+def _hashed(spec: Table, rows: pa.Table) -> pa.Table:
+    """`rows` in the table's schema, with `content_hash`."""
+    if "content_hash" not in rows.column_names:
+        hashes = content_hashes(rows, spec.content)
+        rows = rows.append_column("content_hash", pa.array(hashes))
+    return rows.select(spec.schema.names).cast(spec.schema)
+
+
 class Writer:
     """Keyed appends to a store, from one process. Keys are read once and then kept up to date."""
 
@@ -50,10 +84,12 @@ class Writer:
     def _since(self) -> Snapshot:
         return self.store.snapshot()
 
-    def append(self, batches: Mapping[str, pa.Table]) -> dict[str, Appended]:
+    def append(self, batches: Mapping[str, pa.Table | Written]) -> dict[str, Appended]:
         """Append rows to tables, in commit order, then record a snapshot.
 
-        `batches` maps table names to rows without `content_hash`. Rows whose key is there with the
+        `batches` maps table names to rows without `content_hash`, or to files of rows, which are
+        committed as they are where all of their rows are new; of these, `conflicts` has the keys
+        only. Rows whose key is there with the
         same content are counted as `same`, those that repeat a row of the batch as `repeated`;
         rows whose key is there, or came before, with other content are returned as `conflicts`.
 
@@ -62,16 +98,16 @@ class Writer:
         are left out: those that are there may be of the other text.
         """
         batches = dict(batches)
-        refused = self._announce(batches["responses"]) if "responses" in batches else None
+        refused = None
+        if "responses" in batches:
+            refused = self._announce(self.table("responses").keys(batches["responses"]))
         if refused is not None:
-            for name, rows in batches.items():
-                if "response_id" in rows.column_names:
-                    of_refused = pc.is_in(rows["response_id"], refused["response_id"])
-                    batches[name] = rows.filter(pc.invert(of_refused))
+            for name in batches:
+                batches[name] = self.without(name, batches[name], refused["response_id"])
         done = {
-            name: self.table(name).append(batches[name])
+            name: self.table(name).append(rows)
             for name in TABLES
-            if name in batches and len(batches[name])
+            if isinstance(rows := batches.get(name), Written) or (rows is not None and len(rows))
         }
         if refused is not None:
             result = done.setdefault("responses", Appended())
@@ -82,6 +118,15 @@ class Writer:
         if any(result.new for result in done.values()) or self._unrecorded(done):
             self.store.record(self.what)
         return done
+
+    def without(
+        self, name: str, rows: pa.Table | Written, responses: pa.Array
+    ) -> pa.Table | Written:
+        """Rows of a table but for those of these responses."""
+        if not len(responses) or "response_id" not in TABLES[name].schema.names:
+            return rows
+        whole = rows.read(self.store) if isinstance(rows, Written) else rows
+        return whole.filter(pc.invert(pc.is_in(whole["response_id"], responses)))
 
     def _unrecorded(self, names: Iterable[str]) -> bool:
         """Whether a table has commits that no snapshot names: their writer died, or is about to."""
@@ -200,25 +245,40 @@ class _KeyedTable:
         hashes = content_hashes(rows, self.spec.content)
         return rows.append_column("content_hash", pa.array(hashes))
 
-    def append(self, rows: pa.Table) -> Appended:
+    def keys(self, rows: pa.Table | Written) -> pa.Table:
+        """`rows`; of a file only keys and `content_hash`."""
+        if isinstance(rows, Written):
+            return rows.read(self.store, [*self.spec.key, "content_hash"])
+        return rows
+
+    def append(self, given: pa.Table | Written) -> Appended:
         """Append the rows whose keys are missing; see Writer.append."""
-        rows = self.hashed(rows).select(self.spec.schema.names).cast(self.spec.schema)
+        is_file = isinstance(given, Written)
+        rows = self.keys(given) if is_file else _hashed(self.spec, given)
         result = Appended()
         for attempt in attempts(self.spec.name):
             if attempt:
                 self.refresh()
-            fresh = self._missing(rows, result)
-            if len(fresh) == 0:
+            missing = self._missing(rows, result)
+            if not missing.any():
                 return result
-            added = self.store.write(self.spec, fresh)
+            fresh = kept(rows, missing)
+            if is_file and missing.all():
+                added = dict(given.added)
+            else:
+                whole = kept(given.read(self.store), missing) if is_file else fresh
+                added = self.store.write(self.spec, whole)
             if self.store.commit_file(self._handle, self.spec, added, self.what):
                 self.refresh(added["path"], fresh)
                 result.new = len(fresh)
                 return result
         raise AssertionError("attempts end in an error")
 
-    def _missing(self, rows: pa.Table, result: Appended) -> pa.Table:
-        """Rows whose key is neither in the table nor earlier in `rows`; counts the others."""
+    def _missing(self, rows: pa.Table, result: Appended) -> np.ndarray:
+        """Rows whose key is neither in the table nor earlier in `rows`, [rows] bool.
+
+        Counts the others.
+        """
         keys = rows.select(self.spec.key)
         hashes = rows["content_hash"].to_numpy()
         found, known = self._index.find(keys)
@@ -229,7 +289,7 @@ class _KeyedTable:
         conflict = (found | repeated) & ~same & ~again
         result.same, result.repeated = int(same.sum()), int(again.sum())
         result.conflicts = rows.filter(pa.array(conflict)) if conflict.any() else None
-        return kept(rows, ~found & ~repeated)
+        return ~found & ~repeated
 
 
 def _announcements(responses: pa.Table) -> pa.Table:

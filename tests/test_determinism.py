@@ -147,7 +147,7 @@ def contents(folder):
     found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     found["README.md"] = re.sub(rb"--at \d+", b"--at N", found["README.md"])
     manifest = json.loads(found.pop("manifest.json"))
-    volatile = {"built_at", "snapshot_id", "card"}  # the card names the snapshot
+    volatile = {"built_at", "snapshot_id", "card", "sha256"}  # the card names the snapshot
     return {**found, "manifest": {k: v for k, v in manifest.items() if k not in volatile}}
 
 

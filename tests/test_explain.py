@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from dasd_data.build import build
 from dasd_data.cli import cli
 from dasd_data.config import SqlConfig
-from dasd_data.errors import DeniedError, LimitError, UnknownNameError
+from dasd_data.errors import ContractError, DeniedError, LimitError, UnknownNameError
 from dasd_data.explain import explain, inline
 from dasd_data.session import Session
 
@@ -128,9 +128,44 @@ def test_the_command_prints_sql_that_can_be_pasted(catalog):
     assert report["sql"].startswith("WITH")
 
 
+def test_the_funnel_of_a_users_own_view_ends_with_its_own_conditions(catalog):
+    """The rows that its own WHERE drops would be missing from every step, and nobody would know."""
+    sql = "SELECT * FROM split WHERE domain = 'math' OR response_id = 'b1'"
+    (catalog.path / "views" / "mine.sql").write_text(sql)
+    steps = explain(catalog, "mine").funnel
+    assert steps == build(catalog, "mine", dry_run=True).funnel
+    shown = [(s["step"], s["condition"], s["responses"], s["questions"]) for s in steps[-2:]]
+    assert shown[0] == (shown[1][0] - 1, "among the best 1 of its question", 6, 6)
+    assert shown[1][1:] == ("chosen by the SELECT of the view", 2, 2)
+    assert steps[-1]["parts"] == [
+        {"domain": "code", "temperature": 0.6, "responses": 1, "questions": 1},
+        {"domain": "math", "temperature": 0.6, "responses": 1, "questions": 1},
+    ]
+    (catalog.path / "views" / "mine.sql").write_text("SELECT * FROM split WHERE domain = 'x'")
+    with pytest.raises(ContractError, match="0 responses chosen by the SELECT of the view"):
+        build(catalog, "mine")
+    shipped = build(catalog, "low_t_das", dry_run=True).funnel
+    assert shipped[-1]["condition"] == "within the budget of its domain"
+
+
 def test_a_view_without_a_selection_has_no_funnel(catalog):
     """A funnel of conditions that the view does not use would mislead."""
     (catalog.path / "views" / "mine.sql").write_text("SELECT response_id FROM responses")
     assert explain(catalog, "mine").funnel == []
     with pytest.raises(UnknownNameError, match="did you mean 'low_t_das'"):
         explain(catalog, "low_t_dsa")
+
+
+def test_trusted_sql_is_explained_as_it_is_built(catalog, tmp_path):
+    """What one's own view does with a file of one's own could not be looked at."""
+    (tmp_path / "keep.csv").write_text("id\na0\nb1\n")
+    view = tmp_path / "mine.sql"
+    view.write_text(
+        f"SELECT * FROM split WHERE response_id IN (SELECT id FROM '{tmp_path}/keep.csv')"
+    )
+    arguments = ["build", "--view", str(view), "--explain", "--catalog", str(catalog.path)]
+    assert isinstance(CliRunner().invoke(cli, arguments).exception, DeniedError)
+    done = CliRunner().invoke(cli, [*arguments, "--trusted", "--json"])
+    assert done.exit_code == 0, done.output
+    explained = json.loads(done.stdout)
+    assert explained["funnel"][-1]["responses"] == len(duckdb.sql(explained["sql"]).fetchall()) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from dasd_data import shards
 from dasd_data.render import render
@@ -51,3 +52,28 @@ def written(folder, rows):
     """The compressed pages of a shard of one row group."""
     (shard,) = shards.write([(rows, 1)], rows.schema, folder)
     return set((folder / shard.path).read_bytes().split(b"\x28\xb5\x2f\xfd"))  # of a zstd frame
+
+
+@pytest.mark.slow
+def test_a_second_push_sends_little(tmp_path):
+    """Every new version of a data set would be uploaded whole."""
+    hf_xet = pytest.importorskip("hf_xet")
+    rng = np.random.default_rng(7)
+    words = rng.choice(np.frombuffer(b"etaoin shrdlu.", np.uint8), (65_536, 8))
+    texts = [words[rng.integers(0, 65_536, 600)].tobytes().decode() for _ in range(10_000)]
+    table = pa.table({"id": [f"{n:05}" for n in range(10_000)], "content": texts})
+    removed = np.sort(rng.permutation(10_000)[10:])
+
+    def send(rows, name, store):
+        groups = ((rows[n : n + 1_000].combine_chunks(), 1_000) for n in range(0, len(rows), 1_000))
+        (shard,) = shards.write(groups, table.schema, tmp_path / name)
+        commit = hf_xet.XetSession().new_upload_commit(endpoint=f"local://{tmp_path / store}")
+        commit.start_upload_file(str(tmp_path / name / shard.path))
+        return commit.wait_to_finish().dedup_metrics.total_bytes_uploaded / shard.bytes
+
+    for store in ("a", "b"):
+        (tmp_path / store).mkdir()
+    assert send(table[:9_800], "most", "a") > 0.95
+    assert send(table, "appended", "a") < 0.05
+    assert send(table, "whole", "b") > 0.95
+    assert send(table.take(pa.array(removed)), "removed", "b") < 0.35

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from deltalake.transaction import AddAction
 
 import dasd_data
 from builders.run import to_table as table
-from dasd_data import files, log
+from dasd_data import files, log, manifest, place
 from dasd_data.build import build
 from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.schema import TABLES
@@ -149,7 +150,7 @@ def test_the_entry_of_the_snapshots_log_that_is_bad_is_named(catalog, damage):
 def test_a_damaged_checkpoint_is_found_though_the_entries_are_whole(tmp_path):
     """Delta starts from the checkpoint, so that it would read other rows than were written."""
     store = Store.create(tmp_path)
-    for n in range(101):
+    for n in range(26):
         store.record(f"{n}")
     (checkpoint,) = (store.folder("snapshots") / "_delta_log").glob("*.checkpoint.parquet")
     rows = pq.read_table(checkpoint)
@@ -230,6 +231,7 @@ TOKENS = {**SCORE, "token_bytes": [6, 7], "n_tokens": 2, "has_logprobs": False}
         ("sentence_scores", {"logprob_sum": [-1.0]}, "differ in length"),
         ("sentence_scores", {"logprob_sum": [-1.0, math.nan]}, "NaN or infinite"),
         ("sentence_scores", {"logprob_sum": [-math.inf, -1.0]}, "NaN or infinite"),
+        ("sentence_scores", {"logprob_sum": [-1.0, None]}, "log-probability is null"),
         ("sentence_scores", {"logprob_sum": [-1.0, 0.5]}, "is positive"),
         ("sentence_scores", {"n_tokens": [-1, 2]}, "number of tokens is negative"),
         ("sentence_scores", {"scorer_id": "nobody"}, "its scorer is not there"),
@@ -289,12 +291,13 @@ def test_children_without_a_response_are_counted_as_pending(catalog, append):
 def test_a_damaged_shard_of_a_build_is_named(catalog):
     """What people train on would not be what the catalog says."""
     made = build(catalog, "low_t_rs")
-    shard = made.path / made.manifest["shards"][0]["path"]
+    (about,) = made.manifest["shards"]
+    shard = made.path / about["path"]
     whole = shard.read_bytes()
     flip(shard)
     assert found(catalog)[0][:3] == (
         "builds",
-        f"build {made.build_id}: a shard is damaged",
+        f"build {made.build_id}: shard {about['sha256'][:12]} is damaged",
         shard.name,
     )
     shard.unlink()
@@ -322,6 +325,55 @@ def test_a_card_that_was_changed_is_named_and_made_again(catalog):
         assert (again.build_id, again.path) == (made.build_id, made.path)
         assert card.read_text() == text
         assert found(catalog) == []
+
+
+def test_a_manifest_that_was_changed_is_named_and_made_again(catalog, tmp_path):
+    """What decided a split could be told otherwise, and its build be refused for ever."""
+    made = build(catalog, "low_t_rs", out=tmp_path / "out", robustness="off")
+    path = made.path / manifest.NAME
+    text = path.read_bytes()
+    rows = text.replace(b'"rows": 2', b'"rows": 5')
+    for change in (rows, text.replace(b'"sha256"', b'"rha256"'), b"", None):
+        assert change != text
+        path.unlink() if change is None else path.write_bytes(change)
+        (finding,) = verify(catalog.store).findings
+        assert (finding.table, finding.file) == ("builds", str(path))
+        assert "build` again" in finding.do
+        again = build(catalog.refresh(), "low_t_rs", out=made.path, robustness="off")
+        assert (again.unchanged, again.manifest["shards"]) == (False, made.manifest["shards"])
+        assert found(catalog) == []
+    forged = manifest.seal({**again.manifest, "rows": 5})
+    path.write_bytes(manifest.encode(forged))
+    (finding,) = verify(catalog.store).findings
+    assert "is not that of the build that was recorded" in finding.problem
+    build(catalog.refresh(), "low_t_rs", out=made.path, robustness="off")
+    assert found(catalog) == []
+
+
+def test_other_shards_under_a_sound_manifest_are_made_again(catalog, tmp_path):
+    """The new manifest would be laid over shards that are not its own, and called a success."""
+    made = build(catalog, "low_t_rs", out=tmp_path / "out", robustness="off")
+    (shard,) = made.manifest["shards"]
+    (made.path / shard["path"]).write_bytes(b"other rows")
+    other = {**shard, "sha256": hashlib.sha256(b"other rows").hexdigest()}
+    forged = manifest.seal({**made.manifest, "shards": [other]})
+    (made.path / manifest.NAME).write_bytes(manifest.encode(forged))
+    assert place.unchanged(made.path, made.build_id)["shards"] == [other]  # sound by itself
+    again = build(catalog.refresh(), "low_t_rs", out=made.path, robustness="off")
+    assert again.manifest["shards"] == [shard]
+    assert place.unchanged(made.path, made.build_id)["shards"] == [shard]
+    assert found(catalog) == []
+
+
+def test_another_build_in_the_place_of_one_is_named(catalog, tmp_path):
+    """A split that was copied over another would be taken for it by its path."""
+    made = build(catalog, "low_t_rs", robustness="off")
+    other = build(catalog.refresh(), "low_t_rs", {"budget": {"math": 1}}, out=tmp_path / "other")
+    shutil.rmtree(made.path)
+    shutil.copytree(other.path, made.path)
+    (finding,) = verify(catalog.store).findings
+    assert finding.problem == f"build {made.build_id}: another build, {other.build_id}, is there"
+    assert finding.file == str(made.path)
 
 
 def test_quick_trusts_what_did_not_change_and_full_does_not(catalog):

@@ -51,9 +51,8 @@ class Opened:
 def open_all(recipe: Recipe) -> list[Opened]:
     """Open every source, and look at the first row of each of their parts, before any is read.
 
-    Raises ConfigError and UsageError for paths
-    and data sets that are not there or have another schema, RemoteError where the Hub cannot be
-    reached.
+    Raises ConfigError and UsageError for paths and data sets that are not there or have another
+    schema, RemoteError where the Hub cannot be reached.
     """
     opened = [_local(recipe, s) if s.paths else None for s in recipe.sources]
     found = [o or _hub(recipe, s) for o, s in zip(opened, recipe.sources, strict=True)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from click.shell_completion import CompletionItem
 
+from builders.commands.engines import executor_of, executor_options
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -40,11 +43,16 @@ def _names(
     metavar="PATH_OR_ID",
     help="Student's tokenizer, for `length`; by default that of the scorer named student.",
 )
+@executor_options
 @threads_option
 @catalog_option
 @json_option
 def command(
-    only: tuple[str, ...], tokenizer: str | None, catalog: str | None, as_json: bool
+    only: tuple[str, ...],
+    tokenizer: str | None,
+    catalog: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Judge responses by every filter, where a verdict at its present version is missing.
 
@@ -56,8 +64,11 @@ def command(
 
     found = dasd_data.open(catalog)
     filters = configured(found, only, tokenizer)
-    with Progress("filter", unit="responses") as progress:
-        counts = filter_missing(found, filters, progress.update)
+    with (
+        executor_of(found, options) as (executor, _),
+        Progress("filter", unit="responses") as progress,
+    ):
+        counts = filter_missing(found, filters, progress.update, executor)
     rows = [
         {
             "filter": f.name,

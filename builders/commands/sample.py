@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from builders.commands.engines import check_options, engine_options
+from builders.commands.engines import (
+    check_options,
+    engine_options,
+    executor_of,
+    executor_options,
+    gpus_option,
+)
+from builders.commands.watch import check_done, log_of, log_option, note_failures, watched
 from dasd_data.cli.common import (
-    Progress,
     catalog_option,
     count,
     json_option,
-    json_text,
     note,
     print_json,
     threads_option,
 )
 
 if TYPE_CHECKING:
-    from builders.sample.plan import Estimate
+    from builders.sample.plan import Estimate, SampleRun
+    from dasd_data.catalog import Catalog
     from dasd_data.config import Prices
 
 
@@ -37,8 +38,13 @@ if TYPE_CHECKING:
     "--n", type=click.IntRange(1), default=1, show_default=True, help="Samples of each question."
 )
 @click.option("--name", default="teacher", show_default=True, help="Name that views use.")
+@click.option(
+    "--policy",
+    type=click.Choice(["teacher", "student"]),
+    help="Whose samples these are: splits choose from the teacher's. By default the teacher's, and "
+    "the student's for a name, model or scorer that is `student` or `distilled` in dasd.toml.",
+)
 @engine_options
-@click.option("--revision", help="Branch, tag or commit of a model on the Hub.")
 @click.option("--top-p", type=float, default=1.0, show_default=True, help="Nucleus sampling mass.")
 @click.option(
     "--max-tokens", type=int, default=65_536, show_default=True, help="Cap on sampled tokens."
@@ -47,14 +53,6 @@ if TYPE_CHECKING:
 @click.option("--system", help="System prompt (gpt-oss: developer message).")
 @click.option("--effort", type=click.Choice(["low", "medium", "high"]), help="Reasoning effort.")
 @click.option("--date", metavar="YYYY-MM-DD", help="Day that the template writes, where it does.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16", "auto"]),
-    default="auto",
-    show_default=True,
-    help="Precision; auto: bfloat16 on CUDA, float32 on a CPU.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--where", metavar="SQL", help="Condition on question_id, text, domain, reference_answer."
 )
@@ -65,11 +63,9 @@ if TYPE_CHECKING:
     help="Try again what failed, or, under another --max-tokens or --seed, what was cut off.",
 )
 @click.option("--dry-run", is_flag=True, help="Print samples, tokens and bytes, write nothing.")
-@click.option(
-    "--log",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="Append a JSON line per committed batch to this file; -: stderr.",
-)
+@log_option
+@executor_options
+@gpus_option
 @threads_option
 @catalog_option
 @json_option
@@ -84,45 +80,37 @@ def command(
     """
     check_options(options)
     import dasd_data
-    from builders.sample.meter import Meter
+    from builders.meter import Meter
     from builders.sample.plan import changes, estimate
     from builders.sample.prepare import Options, prepare
     from builders.sample.stage import sample
 
     found = dasd_data.open(catalog)
-    what = prepare(found, Options(**options))
-    for name, (before, now) in changes(found, what).items():
-        note(f"{name} was {before!r} in the last run of {what.name}, and is {now!r}: new samples")
-    prices = found.config.prices
-    if dry_run:
-        _print_estimate(estimate(found, what), prices, as_json)
-        return
-    meter = Meter(prices)
-    with Progress(f"sample {what.name}", unit="samples") as progress, _log(log) as lines:
 
-        def shown(counts: Counter[str]) -> None:
-            reading = meter.read(counts)
-            progress.update(reading.done + reading.failed, reading.wanted, reading.line())
+    def make(there: Catalog) -> SampleRun:
+        return prepare(there, Options(**options))
 
-        def committed(counts: Counter[str]) -> None:
-            if lines:
-                record = {"at": datetime.now(UTC), "name": what.name, **meter.read(counts).record()}
-                print(json_text(record), file=lines, flush=True)
-
-        counts = sample(found, what, shown, committed)
+    with (
+        log_of(None if dry_run else log) as lines,
+        executor_of(found, options, make) as (executor, what),
+    ):
+        for name, (before, now) in changes(found, what).items():
+            note(
+                f"{name} was {before!r} in the last run of {what.name}, and is {now!r}: new samples"
+            )
+        note(f"the samples are kept as the {what.policy}'s (--policy)")
+        prices = found.config.prices
+        if dry_run:
+            _print_estimate(estimate(found, what), prices, as_json)
+            return
+        meter = Meter(prices, "sample")
+        with watched(f"sample {what.name}", what.name, "samples", meter, lines) as told:
+            counts = sample(found, what, *told, executor)
     if as_json:
-        print_json({"scorer_id": what.scorer_id, **counts, **meter.read(counts).record()})
+        print_json({"scorer_id": what.scorer_id, **counts, **meter.whole(counts).record()})
     else:
-        _report(counts, what.name, meter.read(counts).line())
-
-
-@contextmanager
-def _log(path: str | None) -> Iterator[TextIO | None]:
-    if path is None or path == "-":
-        yield sys.stderr if path else None
-        return
-    with Path(path).open("a", encoding="utf-8") as file:
-        yield file
+        _report(counts, what.name, meter.whole(counts).line())
+    check_done(counts, "samples", "then --retry failed")
 
 
 def _report(counts: Counter[str], name: str, line: str) -> None:
@@ -130,18 +118,16 @@ def _report(counts: Counter[str], name: str, line: str) -> None:
         f"{counts['responses']:,} responses of {name}: {counts['prompt_tokens']:,} prompt tokens, "
         f"{counts['sampled_tokens']:,} sampled; {line}"
     )
-    for label in ("recovered", "sampled by another run"):
+    for label in ("recovered", "sampled by another run", "workers lost"):
         if counts[label]:
             note(f"{counts[label]:,} {label}")
-    for label, number in sorted(counts.items()):
-        if label.startswith(("finished: ", "failed: ")):
-            note(f"{number:,} {label}")
+    note_failures(counts)
     if counts["failed"]:
         note("the reasons are in `attempts`; --retry failed tries them again")
 
 
 def _print_estimate(found: Estimate, prices: Prices, as_json: bool) -> None:
-    from builders.sample.meter import cost
+    from builders.meter import cost
 
     expected = found.most_tokens if found.expected_tokens is None else found.expected_tokens
     price = cost(prices, found.prompt_tokens, expected)
@@ -150,7 +136,8 @@ def _print_estimate(found: Estimate, prices: Prices, as_json: bool) -> None:
         return
     note(
         f"{count(found.samples, 'sample')} of {count(found.questions, 'question')}: "
-        f"{found.prompt_tokens:,} prompt tokens, at most {found.most_tokens:,} sampled"
+        f"{found.prompt_tokens:,} prompt tokens, at most {found.most_tokens:,} sampled, "
+        f"{found.most_bytes / 1e6:,.1f} MB"
     )
     if found.expected_tokens is not None:
         size = f", {found.bytes / 1e6:,.1f} MB in the catalog" if found.bytes else ""

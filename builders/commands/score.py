@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from builders.commands.engines import check_options, engine_options
+from builders.commands.engines import (
+    check_options,
+    engine_options,
+    executor_of,
+    executor_options,
+    gpus_option,
+)
+from builders.commands.watch import check_done, log_of, log_option, note_failures, watched
 from dasd_data.cli.common import (
-    Progress,
     catalog_option,
+    count,
     duration,
     json_option,
     note,
@@ -17,12 +25,17 @@ from dasd_data.cli.common import (
     threads_option,
 )
 
+if TYPE_CHECKING:
+    from builders.score.estimate import Estimate
+    from builders.score.stage import ScoreRun
+    from dasd_data.catalog import Catalog
+    from dasd_data.config import Prices
+
 
 @click.command("score")
-@click.option("--model", required=True, metavar="PATH_OR_ID", help="Model that scores.")
-@click.option("--name", required=True, help="Name that views use: student, teacher, …")
+@click.option("--model", metavar="PATH_OR_ID", help="Model that scores.")
+@click.option("--name", help="Name that views use: student, teacher, …")
 @engine_options
-@click.option("--revision", help="Branch, tag or commit of a model on the Hub.")
 @click.option(
     "--context",
     type=click.Choice(["training_render", "sampled_prompt"]),
@@ -31,14 +44,6 @@ from dasd_data.cli.common import (
     help="Score the render a trainer will see, or the very ids that were sampled.",
 )
 @click.option("--system", help="System prompt of the training render; else [build] system.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16", "auto"]),
-    default="auto",
-    show_default=True,
-    help="Precision; auto: bfloat16 on CUDA, float32 on a CPU.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--batch-tokens", type=int, help="Tokens of a batch; 4,096 on a CPU, else 16,384.")
 @click.option("--where", metavar="SQL", help="Condition on `candidates`: which responses.")
 @click.option("--all", "everything", is_flag=True, help="Score what the filters dropped, too.")
@@ -49,11 +54,27 @@ from dasd_data.cli.common import (
     show_default=True,
     help="Share to score a second time in other batches, to measure noise.",
 )
+@click.option(
+    "--compare",
+    nargs=2,
+    metavar="FIRST SECOND",
+    help="Score nothing: print how far two scorers are apart, and the labels that it flips.",
+)
 @click.option("--dry-run", is_flag=True, help="Print tokens and hours, write nothing.")
+@log_option
+@executor_options
+@gpus_option
 @threads_option
 @catalog_option
 @json_option
-def command(dry_run: bool, catalog: str | None, as_json: bool, **options: Any) -> None:
+def command(
+    compare: tuple[str, str] | None,
+    dry_run: bool,
+    log: str | None,
+    catalog: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Score responses with a model: token log-probs, and their sums per sentence.
 
     Only responses that pass the required filters, which run first where verdicts are missing, and
@@ -62,40 +83,103 @@ def command(dry_run: bool, catalog: str | None, as_json: bool, **options: Any) -
     """
     check_options(options)
     import dasd_data
+
+    if compare:
+        _compare(dasd_data.open(catalog), *compare, as_json)
+        return
+    for name in ("model", "name"):
+        if options[name] is None:
+            raise click.UsageError(f"missing option --{name}")
+    from builders.meter import Meter
     from builders.score import prepare
     from builders.score.stage import dry_run as estimate
     from builders.score.stage import score
 
     found = dasd_data.open(catalog)
-    what = prepare.prepare(found, prepare.Options(**options))
-    if dry_run:
-        _print_estimate(estimate(found, what), as_json)
-        return
-    with Progress(f"score {options['name']}", unit="responses") as progress:
-        counts = score(found, what, progress.update)
+
+    def make(there: Catalog) -> ScoreRun:
+        return prepare.prepare(there, prepare.Options(**options))
+
+    with (
+        log_of(None if dry_run else log) as lines,
+        executor_of(found, options, make) as (executor, what),
+    ):
+        if dry_run:
+            would = executor.call(lambda run, there: estimate(there, run), found)
+            _print_estimate(would, executor.workers, found.config.prices, as_json)
+            return
+        meter, name = Meter(found.config.prices, "score"), what.name
+        with watched(f"score {name}", name, "responses", meter, lines) as told:
+            counts = score(found, what, *told, executor)
+    reading = meter.whole(counts)
     if as_json:
-        print_json({"scorer_id": what.scorer_id, **counts})
-        return
+        print_json({"scorer_id": what.scorer_id, **counts, **reading.record()})
+    else:
+        _report(counts, what, reading.line())
+    check_done(counts, "responses", "score them with another model or engine", _ENGINES)
+
+
+# Reasons that an engine gives where it fails whatever the response.
+_ENGINES = (
+    "server", "unreadable answer", "no log-probs", "out of memory", "not finite", "above 0",
+)  # fmt: skip
+
+
+def _report(counts: Counter[str], what: ScoreRun, line: str) -> None:
     note(
         f"scored {counts['tokens']:,} responses, {counts['scored_tokens']:,} tokens, "
-        f"as {options['name']} ({what.scorer_id[:12]})"
+        f"as {what.name} ({what.scorer_id[:12]}); {line}"
     )
     if counts["repeat_scores"]:
         note(f"scored {counts['repeat_scores']:,} of them twice, to measure noise")
-    for name, number in sorted(counts.items()):
-        if name.startswith("unscored: "):
-            note(f"{number:,} {name}")
+    note_failures(counts)
     if counts["control_tokens"]:
         note(f"{counts['control_tokens']:,} responses spell out special tokens as text")
 
 
-def _print_estimate(found: Any, as_json: bool) -> None:
+def _compare(catalog: Catalog, first: str, second: str, as_json: bool) -> None:
+    from builders.score.compare import compare
+
+    found = compare(catalog, first, second)
+    if as_json:
+        print_json(found)
+        return
+    for name, (one, two) in found["differ"].items():
+        note(f"{name}: {one} and {two}")
+    if found["tokens"]:
+        note(
+            f"{found['tokens']:,} tokens: log-probs apart by {found['mean_gap']:.2g} nats on "
+            f"average, 99% by less than {found['gap_99']:.2g}, at most {found['max_gap']:.2g}"
+        )
+    note(
+        f"{count(found['sentences'], 'sentence')} of {count(found['responses'], 'response')}: p "
+        f"apart by {found['mean_gap_p']:.2g} on average, 99% by less than {found['gap_p_99']:.2g}, "
+        f"at most {found['max_gap_p']:.2g}; {second} is {found['shift_p']:+.2g}"
+    )
+    if found["labelled"]:
+        note(
+            f"labels beside {found['other']}: {found['flips']:,} of {found['labelled']:,} flip "
+            f"({found['flips'] / found['labelled']:.2%}); {found['lost_teacher']:,} Teacher "
+            f"sentences are lost, {found['new_teacher']:,} are new"
+        )
+
+
+def _print_estimate(found: Estimate, workers: int, prices: Prices, as_json: bool) -> None:
+    from builders.meter import cost
+
+    side_by_side = 1 if found.gpus is None else workers  # all share one server
+    hours = None if found.hours is None else found.hours / side_by_side
+    price = cost(prices, found.tokens, 0, (hours or 0.0) * 3600)
     report = {
         "sequences": found.sequences,
         "tokens": found.tokens,
         "scored_tokens": found.scored,
         "tokens_per_second": found.tokens_per_second,
-        "hours": found.hours,
+        "workers": workers,
+        "hours": hours,
+        "hours_per_billion": found.hours_per_billion,
+        "unit": found.unit,
+        "cost": price,
         "refused": dict(found.refused),
         "unfiltered": found.unfiltered,
     }
@@ -107,8 +191,12 @@ def _print_estimate(found: Any, as_json: bool) -> None:
     note(f"{most}{found.sequences:,} responses, {tokens}")
     if found.unfiltered:
         note(f"{found.unfiltered:,} are not filtered yet: `score` does so first, and drops some")
-    if found.hours is not None:
-        rate = f"{found.tokens_per_second:,.0f} tokens/s, measured on this machine"
-        note(f"{most or 'about '}{duration(found.hours * 3600)} at {rate}")
+    if hours is not None:
+        of = f", by {count(workers, 'worker')}" if side_by_side > 1 else ""
+        rate = f"{found.tokens_per_second:,.0f} tokens/s, measured with one engine"
+        note(f"{most or 'about '}{duration(hours * 3600)} at {rate}{of}")
+        note(f"{found.hours_per_billion:,.1f} {found.unit} per billion candidate tokens")
+    if price is not None:
+        note(f"cost: {price:,.2f}")
     for name, number in found.refused.items():
         note(f"{number:,} would stay unscored: {name}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from builders.commands.engines import executor_of, executor_options
 from dasd_data.cli.common import (
     Progress,
     catalog_option,
@@ -24,11 +27,17 @@ from dasd_data.cli.common import (
 )
 @click.option("--questions", type=int, help="Only so many questions, the first in a seeded order.")
 @click.option("--retry", is_flag=True, help="Also log-probs that could not be aligned before.")
+@executor_options
 @threads_option
 @catalog_option
 @json_option
 def command(
-    segmenter: str, questions: int | None, retry: bool, catalog: str | None, as_json: bool
+    segmenter: str,
+    questions: int | None,
+    retry: bool,
+    catalog: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Cut responses into sentences and sum log-probs per sentence, where either is missing.
 
@@ -38,13 +47,18 @@ def command(
     import dasd_data
     from builders.segment.stage import segment_missing
 
-    with Progress("segment", unit="responses") as progress:
+    found = dasd_data.open(catalog)
+    with (
+        executor_of(found, options) as (executor, _),
+        Progress("segment", unit="responses") as progress,
+    ):
         counts = segment_missing(
-            dasd_data.open(catalog),
+            found,
             progress.update,
             name=None if segmenter == "dasd" else segmenter,
             questions=questions,
             retry=retry,
+            executor=executor,
         )
     if as_json:
         print_json(dict(counts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def examples(catalog: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _scorers_of(manifest: dict[str, Any]) -> str:
+def _scorers_of(manifest: Mapping[str, Any]) -> str:
     """The scorers of a build as settings: others may go by the same names."""
     return " ".join(f"--set {n}={s['scorer_id'][:12]}" for n, s in manifest["scorers"].items())
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from builders.executor import (
+    Batch,
+    Batches,
+    Executor,
+    Item,
+    Items,
+    Local,
+    chunks,
+    commit_all,
+    quoted,
+)
 from builders.filters import FILTERS, Candidate, Filter, make
-from builders.run import Run, to_table
+from builders.run import Notes, Run, to_table
 from builders.segment.stage import segment_missing
 from dasd_data.catalog import Catalog
 from dasd_data.errors import UnknownNameError, UsageError
@@ -64,36 +77,39 @@ def filter_missing(
     catalog: Catalog,
     filters: Iterable[Filter],
     progress: Progress = lambda done, total: None,
+    executor: Executor | None = None,
 ) -> Counter[str]:
     """Judge every response that has no verdict of a filter at its version.
 
     Returns counts: `passed: NAME` and `failed: NAME`.
     """
-    segment_missing(catalog)
-    counts: Counter[str] = Counter()
+    segment_missing(catalog, executor=executor)
     chosen = {f.name: f for f in filters}
     if not chosen:
-        return counts
-    session = catalog.session()
-    session.execute(_missing_sql(chosen))
-    total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
-    if total or any(catalog.filter_versions().get(n) != f.version for n, f in chosen.items()):
-        versions = {name: f.version for name, f in chosen.items()}
-        with Run(catalog.store, "filter", {"filters": versions}) as run:
-            for start in range(0, total, ROWS):
-                rows = _read(session, start)
-                run.append({"flags": to_table("flags", _flags(rows, chosen, run))})
-                progress(min(start + ROWS, total), total)
-        counts = run.counts
-    session.close()
+        return Counter()
+    with closing(catalog.session()) as session:
+        items = Items(session.table(_missing_sql(chosen)))
+    versions = {name: f.version for name, f in chosen.items()}
+    if not len(items) and versions.items() <= catalog.filter_versions().items():
+        return Counter()
+    done = 0
+
+    def commit(batch: Batch) -> None:
+        nonlocal done
+        run.append(batch.tables)
+        done += len(batch.items)
+        progress(done, len(items))
+
+    with Run(catalog.store, "filter", {"filters": versions}) as run:
+        work = partial(_verdicts, chosen)
+        commit_all((executor or Local()).run(work, catalog, items, run, ROWS), commit, lambda: None)
     catalog.refresh()
-    return counts
+    return run.counts
 
 
 def _missing_sql(filters: Mapping[str, Filter]) -> str:
     wanted = ", ".join(f"({quote(n)}, {quote(f.version)})" for n, f in filters.items())
     return f"""
-    CREATE OR REPLACE TEMP TABLE _wanted AS
     WITH missing AS (
         SELECT r.response_id, f.name
         FROM responses AS r
@@ -101,45 +117,61 @@ def _missing_sql(filters: Mapping[str, Filter]) -> str:
         ANTI JOIN flags AS g
             ON r.response_id = g.response_id AND f.name = g.filter AND f.version = g.version
     )
-    SELECT response_id, list(name) AS filters, row_number() OVER (ORDER BY response_id) AS n
+    SELECT response_id, string_agg(name, ',' ORDER BY name) AS filters
     FROM missing
     GROUP BY response_id
+    ORDER BY response_id
     """
 
 
-def _read(session: Session, start: int) -> list[dict[str, Any]]:
-    """Candidates with, for whole harmony completions, their token ids."""
-    return session.rows(
+def _verdicts(
+    filters: Mapping[str, Filter],
+    what: Any,
+    catalog: Catalog,
+    items: Iterable[Item],
+    notes: Notes,
+) -> Batches:
+    """The work: verdicts on (response_id, names of filters)."""
+    with closing(catalog.session()) as session:
+        for some in chunks(items, ROWS):
+            flags = _flags(_read(session, dict(some)), filters, notes)
+            yield Batch({"flags": to_table("flags", flags)}, some)
+
+
+def _read(session: Session, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Candidates with, for whole harmony completions, their token ids; and the filters wanted."""
+    ids = quoted(wanted.items())
+    rows = session.rows(
         f"""
         SELECT
-            r.response_id, w.filters, q.text AS question, r.thinking, r.answer, r.finish_reason,
+            r.response_id, q.text AS question, r.thinking, r.answer, r.finish_reason,
             n.byte_end, n.kind, n.section, t.token_ids
-        FROM _wanted AS w
-        INNER JOIN responses AS r USING (response_id)
+        FROM responses AS r
         INNER JOIN questions AS q USING (question_id)
         LEFT JOIN sentences AS n
             ON r.response_id = n.response_id AND n.segmenter = getvariable('segmenter')
         LEFT JOIN (
             SELECT t.response_id, t.token_ids
             FROM tokens AS t
-            WHERE t.prompt_ids[1] = {HARMONY_START}
+            WHERE t.prompt_ids[1] = {HARMONY_START} AND t.response_id IN ({ids})
             QUALIFY row_number() OVER (PARTITION BY t.response_id ORDER BY t.scorer_id) = 1
         ) AS t ON r.response_id = t.response_id
-        WHERE w.n BETWEEN {start + 1} AND {start + ROWS}
-        ORDER BY w.n
+        WHERE r.response_id IN ({ids})
+        ORDER BY r.response_id
         """
     )
+    return [{**row, "filters": wanted[row["response_id"]].split(",")} for row in rows]
 
 
 def _flags(
-    rows: Sequence[Mapping[str, Any]], filters: Mapping[str, Filter], run: Run
+    rows: Sequence[Mapping[str, Any]], filters: Mapping[str, Filter], notes: Notes
 ) -> list[dict[str, Any]]:
     flags = []
     for name, judge in filters.items():
         mine = [row for row in rows if name in row["filters"]]
         verdicts = judge.check([_candidate(row) for row in mine])
         for row, verdict in zip(mine, verdicts, strict=True):
-            run.counts[f"{'passed' if verdict.passed else 'failed'}: {name}"] += 1
+            notes.counts[f"{'passed' if verdict.passed else 'failed'}: {name}"] += 1
             flags.append(
                 {
                     "response_id": row["response_id"],
@@ -148,7 +180,7 @@ def _flags(
                     "passed": verdict.passed,
                     "value": verdict.value,
                     "evidence": verdict.evidence,
-                    "run_id": run.run_id,
+                    "run_id": notes.run_id,
                 }
             )
     return flags

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -19,12 +18,7 @@ def otherwise(catalog: Catalog, context: Context, run_id: str, files: Iterable[s
     Each as `temperature: none, now 0.6`.
     """
     mine = set(files)
-    rows = catalog.refresh().sql(
-        "SELECT configuration FROM runs WHERE stage = 'ingest'"
-        f" AND run_id <> '{run_id}' ORDER BY started_at DESC, run_id"
-    )
-    for (text,) in rows.fetchall():
-        before: Mapping[str, Any] = json.loads(text)
+    for before in catalog.refresh().configurations("ingest", but=run_id):
         if mine & set(before.get("file", ())):
             return [
                 f"{name}: {_said(before.get(name))}, now {_said(value)}"

@@ -146,9 +146,8 @@ class Batch:
         scorer = scorer_id(tokens.scorer)
         if (scorer, tokens.name) not in self.scorers:
             self.scorers.add((scorer, tokens.name))
-            path = {"tokenizer_path": self.tokenizer_path}
-            names = {"scorer_id": scorer, "name": tokens.name}
-            self._put("scorers", names | path | scorer_fields(tokens.scorer), place)
+            row = scorer_row(tokens.scorer, tokens.name, self.tokenizer_path)
+            self._put("scorers", row, place)
         row = {
             "response_id": response,
             "scorer_id": scorer,
@@ -169,6 +168,12 @@ class Batch:
 def scorer_fields(scorer: Scorer) -> dict[str, Any]:
     """What makes a scorer: all its fields but `sections`, which a cut response may lack."""
     return {name: value for name, value in asdict(scorer).items() if name != "sections"}
+
+
+def scorer_row(scorer: Scorer, name: str, tokenizer_path: str | None) -> dict[str, Any]:
+    """The row of `scorers` for a scoring context that goes by a name."""
+    names = {"scorer_id": scorer_id(scorer), "name": name, "tokenizer_path": tokenizer_path}
+    return names | scorer_fields(scorer)
 
 
 @lru_cache(maxsize=1024)  # one for each of a run's responses, of a few scorers

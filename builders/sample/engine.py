@@ -2,8 +2,9 @@
 
     SampleRequest(key, prompt_ids, seed)  ->  SampleResult(key, token_ids, logprobs, finish_reason)
 
-To continue from a prefix is to sample after a longer prompt. A prompt that cannot be sampled as it
-is comes back with an error and is never truncated.
+To continue from a prefix is to sample after a longer prompt; what it says is read from prefix and
+continuation together (`ChatPrompt.read`), as one completion of the plain prompt. A prompt that
+cannot be sampled as it is comes back with an error and is never truncated.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ class SampleResult:
 class Generator(Engine, Protocol):
     """An engine that samples as well as scores, under one model.
 
-    `generate` reads its requests as it goes, in bounded memory, and gives one result for each, in
-    any order; now and then it gives None, so that the caller can commit and report while nothing
-    ends. A completion depends on its prompt, its seed and the sampling only, up to rounding.
+    `generate` gives one result for each request, and None now and then, as `score` does. A
+    KeyboardInterrupt that comes, or is thrown in, lets it give what is at hand, and goes on. A
+    completion depends on its prompt, its seed and the sampling only, up to rounding.
     """
 
     def generate(

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
-
 from builders.sample.engine import SampleRequest, SampleResult, Sampling, refusal
 from builders.score.engine import checked
-from builders.score.openai_engine import OpenAIScorer, ids_of, logprobs_of
+from builders.score.openai_engine import OpenAIScorer, float32, ids_of, logprobs_of
 from builders.score.server import Choice
 from dasd_data.errors import RowError
 
@@ -46,16 +44,13 @@ class OpenAIGenerator(OpenAIScorer):
     async def _sample(self, request: SampleRequest, sampling: Sampling) -> SampleResult:
         if error := refusal(request, sampling, self.max_context):
             return SampleResult(request.key, error=error)
-        try:
-            found = await self.server.completion(
-                prompt=request.prompt_ids.tolist(), max_tokens=sampling.max_tokens,
-                temperature=sampling.temperature, top_p=sampling.top_p, seed=request.seed,
-                logprobs=0, stop_token_ids=list(sampling.stop_ids), skip_special_tokens=False,
-                return_token_ids=True, return_tokens_as_token_ids=True, **PLAIN,
-            )  # fmt: skip
-            return self._read(request.key, found.choices, sampling)
-        except RowError as problem:
-            return SampleResult(request.key, error=f"unreadable answer: {problem}")
+        found = await self.server.completion(
+            prompt=request.prompt_ids.tolist(), max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature, top_p=sampling.top_p, seed=request.seed,
+            logprobs=0, stop_token_ids=list(sampling.stop_ids), skip_special_tokens=False,
+            return_token_ids=True, return_tokens_as_token_ids=True, **PLAIN,
+        )  # fmt: skip
+        return self._read(request.key, found.choices, sampling)
 
     def _read(self, key: str, choices: list[Choice], sampling: Sampling) -> SampleResult:
         if len(choices) != 1:
@@ -66,7 +61,7 @@ class OpenAIGenerator(OpenAIScorer):
         if len(values) != len(choice.logprobs.tokens) or None in values:
             raise RowError(f"{len(choice.logprobs.tokens)} tokens, {len(values)} log-probs")
         ids = ids_of(choice.logprobs.tokens, choice.token_ids, self.table)
-        found = checked(key, np.array(values, np.float32))
+        found = checked(key, float32(values))
         if found.logprobs is None:
             return SampleResult(key, error=found.error)
         if choice.finish_reason not in ("stop", "length"):

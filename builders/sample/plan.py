@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
-from builders.ingest.batch import scorer_fields, scorer_id
+from builders.executor import Items, chunks
+from builders.ingest.batch import scorer_fields, scorer_id, scorer_row
 from builders.records import Scorer
 from builders.sample.engine import Generator, Sampling
 from builders.sample.prompt import ChatPrompt
@@ -37,9 +38,10 @@ class SampleRun:
 
     `scorer` is the whole context: engine and prompt. `n` completions are wanted of each question
     that meets `where` (a condition on question_id, text, domain and reference_answer), of the
-    first `limit` questions by id: ids are hashes, so the first ones are a random sample. `retry`
-    takes up what came to nothing: `failed` tries, or `truncated` completions under another
-    max_tokens or seed.
+    first `limit` questions by id: ids are hashes, so the first ones are a random sample. `policy`
+    is whose they are: the teacher's, from which splits choose, or the student's. `retry` takes up
+    what came to nothing: `failed` tries, or `truncated` completions under another max_tokens or
+    seed.
     """
 
     generator: Generator
@@ -49,15 +51,25 @@ class SampleRun:
     sampling: Sampling
     n: int = 1
     seed: int = 0
+    policy: str = "teacher"
     tokenizer_path: str | None = None
+    echo: tuple[float, ...] = ()
     where: str | None = None
     limit: int | None = None
     retry: str | None = None
 
-    @property
+    @cached_property
     def scorer_id(self) -> str:
         """Id of the scoring context of the log-probs."""
         return scorer_id(self.scorer)
+
+    def portable(self) -> SampleRun:
+        """The run without its engine, as it can be sent to other processes."""
+        return replace(self, generator=None)  # type: ignore[arg-type]
+
+    def scorer_row(self) -> dict[str, Any]:
+        """Its row of `scorers`."""
+        return scorer_row(self.scorer, self.name, self.tokenizer_path)
 
     def configuration(self) -> dict[str, Any]:
         """What a response's key hashes besides question and sample index, and the name."""
@@ -66,17 +78,28 @@ class SampleRun:
             **asdict(self.sampling),
             "stop_ids": list(self.sampling.stop_ids),
             "seed": self.seed,
+            "policy": self.policy,
             "name": self.name,
         }
 
     def request(self) -> dict[str, Any]:
         """What was asked for beside that: it changes no key."""
-        return {"n": self.n, "where": self.where, "limit": self.limit, "retry": self.retry}
+        names = ("n", "where", "limit", "retry", "scorer_id", "echo")
+        return {name: getattr(self, name) for name in names}
 
     def response_id(self, question: str, index: int) -> str:
-        """Id of one sample: of everything that decides what is drawn."""
-        sampling = asdict(self.sampling)
-        return digest("sampled", question, self.scorer_id, sampling, self.seed, index)
+        """Id of one sample: of everything that decides what is drawn, and whose it is."""
+        whose = () if self.policy == "teacher" else (self.policy,)
+        parts = (question, self.scorer_id, self._sampling, self.seed, index, *whose)
+        return digest("sampled", *parts)
+
+    @cached_property
+    def _sampling(self) -> dict[str, Any]:
+        return asdict(self.sampling)
+
+    def wanted(self, question: str, index: int, attempt: int, sampled: bool) -> Wanted:
+        """A sample that is missing; see `Wanted.item`."""
+        return Wanted(self.response_id(question, index), question, index, attempt, sampled)
 
     def sample_seed(self, want: Wanted) -> int:
         """Seed of one try, below 2**53, so that no JSON reader rounds it.
@@ -103,13 +126,29 @@ class Wanted:
     attempt: int = 0
     sampled: bool = False
 
+    @property
+    def item(self) -> tuple[str, int, int, bool]:
+        """All but the key, from which `SampleRun.wanted` makes it again."""
+        return (self.question_id, self.sample_index, self.attempt, self.sampled)
+
+
+_ITEM = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("sample_index", pa.int32()),
+        ("attempt", pa.int32()),
+        ("sampled", pa.bool_()),
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Estimate:
     """What a run would do. `prompt_tokens` is of whole prompts, counted once for each sample.
 
     `expected_tokens` multiplies the mean length of this model's completions in the catalog at
-    this temperature, None without any; `most_tokens` is the cap of all.
+    this temperature, None without any, and `bytes` what a token has taken in the catalog so far;
+    `most_tokens` is the cap of all, and `most_bytes` their size before it is compressed.
     """
 
     samples: int
@@ -118,6 +157,7 @@ class Estimate:
     expected_tokens: int | None
     most_tokens: int
     bytes: int | None
+    most_bytes: int
     refused: int
 
 
@@ -133,6 +173,16 @@ def missing(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wante
             yield want
         elif what.retry == "failed":
             yield replace(want, attempt=failed[want.key] + 1)
+
+
+def planned(session: Session, what: SampleRun, writer: Writer) -> Items:
+    """The items of the samples that are missing: 45 bytes each in memory, for millions."""
+    found = (want.item for want in missing(session, what, writer))
+    parts = [
+        pa.table([list(column) for column in zip(*some, strict=True)], schema=_ITEM)
+        for some in chunks(found, READ_KEYS)
+    ]
+    return Items(pa.concat_tables([_ITEM.empty_table(), *parts]))
 
 
 def _unmade(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wanted]:
@@ -200,6 +250,7 @@ def _truncated(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wa
         f" WHERE scorer_id = {quote(what.scorer_id)}) AS t USING (response_id)"
         f" WHERE r.question_id IN (SELECT question_id FROM ({questions(session, what)}))"
         f" AND r.temperature = {what.sampling.temperature} AND r.top_p = {what.sampling.top_p}"
+        f" AND r.policy = {quote(what.policy)}"
         " GROUP BY r.question_id, r.sample_index"
         " HAVING bool_and(r.finish_reason = 'length') ORDER BY ALL"
     )
@@ -219,14 +270,8 @@ def changes(catalog: Catalog, what: SampleRun) -> dict[str, tuple[Any, Any]]:
 
     Each of them makes new keys: what was sampled before does not count for this run.
     """
-    session = catalog.session(settings={"require_scores": False})
-    rows = session.rows(
-        "SELECT configuration FROM runs WHERE stage = 'sample' ORDER BY started_at DESC"
-    )
-    session.close()
     now = what.configuration()
-    for row in rows:
-        then = json.loads(row["configuration"])
+    for then in catalog.configurations("sample"):
         if all(then.get(k) == now[k] for k in ("name", "temperature")):
             return {k: (then.get(k), v) for k, v in now.items() if then.get(k) != v}
     return {}
@@ -240,6 +285,7 @@ def estimate(catalog: Catalog, what: SampleRun) -> Estimate:
         if not want.sampled:
             samples[want.question_id] = samples.get(want.question_id, 0) + 1
     total = sum(samples.values())
+    most = total * what.sampling.max_tokens
     measured, tokens, refused = 0, 0, 0
     for question, (text, system) in texts_of(session, list(samples)[:MEASURED]).items():
         try:
@@ -254,19 +300,22 @@ def estimate(catalog: Catalog, what: SampleRun) -> Estimate:
     )
     (all_tokens,) = session.rows("SELECT sum(n_tokens) AS n FROM tokens")
     session.close()
+    prompts = round(tokens * total / measured) if measured else 0
     expected = None if before["mean"] is None else round(before["mean"] * total)
     size = sum(path.stat().st_size for name in _WRITTEN for path in catalog.files[name])
     return Estimate(
         samples=total,
         questions=len(samples),
-        prompt_tokens=round(tokens * total / measured) if measured else 0,
+        prompt_tokens=prompts,
         expected_tokens=expected,
-        most_tokens=total * what.sampling.max_tokens,
+        most_tokens=most,
         bytes=round(size / all_tokens["n"] * expected) if expected and all_tokens["n"] else None,
+        most_bytes=most * TOKEN_BYTES + prompts * 4,  # a prompt is kept as its ids
         refused=refused,
     )
 
 
+TOKEN_BYTES = 16  # id, length and log-prob, and about as much text
 _WRITTEN = ("announced", "responses", "tokens", "sentences", "sentence_scores")
 
 

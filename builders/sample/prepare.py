@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from builders.ingest.batch import scorer_id
 from builders.records import Scorer
 from builders.sample.engine import Generator, Sampling
 from builders.sample.plan import SampleRun, check_where
 from builders.sample.probe import check_raw
 from builders.sample.prompt import load_prompt
+from builders.score.choose import EngineOptions, load
+from builders.score.swapped import check_same
 from dasd_data.catalog import Catalog
 from dasd_data.errors import UsageError
+from dasd_data.scorers import SHORTEST_ID, STUDENTS
+
+ENGINES = {
+    "transformers": "builders.sample.transformers_engine:TransformersGenerator",
+    "vllm": "builders.sample.vllm_engine:VLLMGenerator",
+    "openai": "builders.sample.openai_engine:OpenAIGenerator",
+}
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(EngineOptions):
     """Options of `dasd-data sample`."""
 
-    model: str
     temperature: float
     name: str = "teacher"
-    engine: str = "transformers"
-    revision: str | None = None
+    policy: str | None = None
     n: int = 1
     top_p: float = 1.0
     max_tokens: int = 65_536
@@ -33,16 +39,9 @@ class Options:
     system: str | None = None
     effort: str | None = None
     date: str | None = None
-    dtype: str = "auto"
-    device: str = "auto"
     where: str | None = None
     limit: int | None = None
     retry: str | None = None
-    base_url: str = "http://127.0.0.1:8000/v1"
-    tokenizer: str | None = None
-    concurrency: int = 256
-    timeout: float = 3_600.0
-    engine_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(catalog: Catalog, options: Options) -> SampleRun:
@@ -50,8 +49,9 @@ def prepare(catalog: Catalog, options: Options) -> SampleRun:
 
     A template that writes a date gets the one given, else that of an earlier run with this model,
     so that a run that goes on tomorrow keeps its keys, else today's.
-    Raises MissingExtraError, UsageError (no such model, no chat template, no end token),
-    DataError (the engine's log-probs are not the model's own).
+    Raises what `choose.load` does, UsageError (no chat template, no end token, settings out of
+    range) and DataError (the engine's log-probs are not the model's own, or not those that this
+    server gave before).
     """
     sampling = Sampling(options.temperature, options.top_p, options.max_tokens)
     check_where(catalog, options.where)  # before minutes of loading
@@ -62,15 +62,19 @@ def prepare(catalog: Catalog, options: Options) -> SampleRun:
     prompt = load_prompt(folder, **settings, date=date)
     sampling = replace(sampling, stop_ids=prompt.stop_ids)
     check_raw(generator, prompt, sampling)
+    scorer, echo = prompt.describe(described), getattr(generator, "echo", ())
+    check_same(catalog, scorer_id(scorer), echo)
     return SampleRun(
         generator,
         prompt,
-        prompt.describe(described),
+        scorer,
         options.name,
         sampling,
         n=options.n,
         seed=options.seed,
+        policy=options.policy or _policy(catalog, options.name, scorer),
         tokenizer_path=str(folder.absolute()),
+        echo=echo,
         where=options.where,
         limit=options.limit,
         retry=options.retry,
@@ -78,8 +82,7 @@ def prepare(catalog: Catalog, options: Options) -> SampleRun:
 
 
 def _generator(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
-    """The engine, and the folder of the model's tokenizer and template."""
-    engine, folder = _ENGINES[options.engine](catalog, options)
+    engine, folder = load(options, ENGINES, catalog.config.threads)
     if engine.max_context is not None and options.max_tokens >= engine.max_context:
         raise UsageError(
             f"--max-tokens {options.max_tokens}: the context of {engine.describe().model} holds "
@@ -88,53 +91,20 @@ def _generator(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
     return engine, folder
 
 
-def _embedded(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
-    from builders.sample.transformers_engine import TransformersGenerator
-    from builders.score.prepare import default_dtype
-    from builders.score.transformers_engine import set_threads
+def _policy(catalog: Catalog, name: str, scorer: Scorer) -> str:
+    """Whose the samples are: the student's where name, model or id is that of one, else teacher's.
 
-    set_threads(catalog.config.threads)
-    engine = TransformersGenerator(
-        options.model,
-        revision=options.revision,
-        dtype=default_dtype(options.dtype, options.device),
-        device=options.device,
+    An id may be that of another context of the same model, such as its training render.
+    """
+    aliases = catalog.config.scorers
+    words = {*STUDENTS, *(aliases[role] for role in STUDENTS if role in aliases)}
+    this = (scorer.model, scorer.revision)
+    same = [r["scorer_id"] for r in catalog.scorers() if (r["model"], r["revision"]) == this]
+    ids = [word for word in words if len(word) >= SHORTEST_ID]
+    named = words & {name, scorer.model} or any(
+        known.startswith(word) for known in (scorer_id(scorer), *same) for word in ids
     )
-    return engine, engine.folder
-
-
-def _of_server(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
-    from builders.sample.openai_engine import OpenAIGenerator
-    from builders.score.identity import tokenizer_folder
-    from builders.score.server import Server
-
-    server = Server(
-        options.base_url,
-        options.model,
-        concurrency=options.concurrency,
-        timeout=options.timeout,
-    )
-    folder = tokenizer_folder(options.tokenizer or options.model)
-    return OpenAIGenerator(server, folder, options.revision), folder
-
-
-def _of_vllm(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
-    from builders.sample.vllm_engine import VLLMGenerator
-
-    engine = VLLMGenerator(
-        options.model,
-        revision=options.revision,
-        dtype=options.dtype,
-        arguments=options.engine_arguments,
-    )
-    return engine, engine.folder
-
-
-_ENGINES: dict[str, Callable[[Catalog, Options], tuple[Generator, Path]]] = {
-    "transformers": _embedded,
-    "vllm": _of_vllm,
-    "openai": _of_server,
-}
+    return "student" if named else "teacher"
 
 
 def _earlier_date(catalog: Catalog, scorer: Scorer) -> str | None:

@@ -80,7 +80,7 @@ class ChatPrompt:
     def stop_ids(self) -> tuple[int, ...]:
         """Ids that end a completion. Harmony's `<|end|>` ends a message only."""
         if self.is_harmony:
-            return (RETURN, CALL)
+            return tuple(dict.fromkeys((RETURN, CALL, *self.end_ids)))
         end = self.tokenizer.eos_token_id
         if end is None and not self.end_ids:
             raise UsageError(f"the tokenizer {self.tokenizer.name_or_path} has no end token")
@@ -108,7 +108,10 @@ class ChatPrompt:
         return np.array(self._apply(question, system, tokenize=True), np.int32)
 
     def read(self, ids: Sequence[int]) -> Completion:
-        """A completion's thinking and answer. Raises RowError where its ids are no text."""
+        """A completion's thinking and answer. Raises RowError where its ids are no text.
+
+        Of one that continues a prefix, `ids` begin with the prefix, which may open the thinking.
+        """
         if self.is_harmony:
             parsed = parse(ids, self.table)
             answer = parsed.answer or ""

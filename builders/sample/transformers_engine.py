@@ -31,11 +31,13 @@ class TransformersGenerator(TransformersScorer):
     """A `Generator` over one model; see TransformersScorer for its arguments.
 
     `cache_bytes` bounds the KV cache of a batch: 2 GiB on a CPU, 60% of the free memory on CUDA.
+    A batch is as large as it would hold if all completions were of `max_tokens`; one that alone
+    would take more is sampled alone, and fails where the memory does end.
     """
 
     cache_bytes: int | None = None
 
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult]:
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult | None]:
         """One result per request, batch by batch; see TransformersScorer."""
         self._use_attention(packed=self.packed)
         yield from super().score(requests)

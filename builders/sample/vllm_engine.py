@@ -16,6 +16,8 @@ from builders.score.vllm_engine import VLLMScorer
 class VLLMGenerator(VLLMScorer):
     """A `Generator` over one model; see VLLMScorer."""
 
+    BATCHED_TOKENS = None  # as vLLM likes: it has no prompts to score but the probe's
+
     def generate(
         self, requests: Iterable[SampleRequest], sampling: Sampling
     ) -> Iterator[SampleResult | None]:

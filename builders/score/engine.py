@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from builders.records import Scorer
+from builders.records import MAX_LOGPROB, Scorer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,8 +32,8 @@ class ScoreResult:
     """Natural log-probs (float32, finite, <= 0), one per token of `ids[start:]`, or an error.
 
     The error reads `reason: detail`; what stands before the colon can be counted. The reasons are
-    `over context`, `unknown token`, `nothing to score`, `no context`, `out of memory` and
-    `not finite`.
+    `over context`, `unknown token`, `nothing to score`, `no context`, `out of memory`,
+    `not finite` and `above 0`.
     """
 
     key: str
@@ -50,18 +50,21 @@ class Engine(Protocol):
     """Scores token sequences under one model.
 
     `max_context` is the longest sequence in tokens (None: no limit) and `vocab_size` the number
-    of logits. `score` reads its requests as it goes, in bounded memory, and gives one result for
-    each; results come batch by batch in a fixed order that is *not* that of the requests.
+    of logits; `gpus` are those it computes on (0: a CPU, None: those of a server). `score` reads
+    its requests as it goes, in bounded memory, and gives one result for each, in an order that is
+    *not* that of the requests; now and then it gives None, so that the caller can commit and report
+    while nothing ends.
     """
 
     max_context: int | None
     vocab_size: int
+    gpus: int | None
 
     def describe(self) -> Scorer:
         """The scoring context as far as the engine knows it: all but the prompt's part."""
         ...
 
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult]:
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult | None]:
         """One result per request, errors included."""
         ...
 
@@ -82,8 +85,14 @@ def refusal(request: ScoreRequest, max_context: int | None, vocab_size: int) -> 
 
 
 def checked(key: str, logprobs: npt.NDArray[np.float32]) -> ScoreResult:
-    """A result of finite values, with rounding above 0 clamped; an error if one is not finite."""
+    """A result of finite values, with rounding above 0 clamped.
+
+    An error if one is not finite, or above 0 by more (a server may be set to give logits).
+    """
     if not np.isfinite(logprobs).all():
         at = int(np.flatnonzero(~np.isfinite(logprobs))[0])
         return ScoreResult(key, None, f"not finite: {logprobs[at]} at scored token {at}")
+    if len(logprobs) and logprobs.max() > MAX_LOGPROB:
+        at = int(logprobs.argmax())
+        return ScoreResult(key, None, f"above 0: {logprobs[at]:.3g} at scored token {at}")
     return ScoreResult(key, np.minimum(logprobs, np.float32(0.0)))

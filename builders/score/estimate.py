@@ -27,11 +27,26 @@ class Estimate:
     refused: Counter[str] = field(default_factory=Counter)
     unfiltered: int = 0
     tokens_per_second: float | None = None
+    gpus: int | None = 0  # of the engine
 
     @property
     def hours(self) -> float | None:
-        """Hours on this machine; None where there was nothing to measure with."""
+        """Hours with one engine; None where there was nothing to measure with."""
         return self.tokens / self.tokens_per_second / 3600 if self.tokens_per_second else None
+
+    @property
+    def hours_per_billion(self) -> float | None:
+        """Hours of `unit` per billion tokens of responses, their prompts' share included."""
+        if self.hours is None or not self.scored:
+            return None
+        return self.hours / self.scored * 1e9 * (self.gpus or 1)
+
+    @property
+    def unit(self) -> str:
+        """What works for an hour: a GPU, a machine without one, or a server."""
+        if self.gpus is None:
+            return "server hours"
+        return "GPU-hours" if self.gpus else "hours of this machine"
 
 
 def estimate(
@@ -46,7 +61,7 @@ def estimate(
     Holds 64 requests at a time. The rate is real work at the real lengths: attention makes long
     sequences slower per token than short ones.
     """
-    total, sample, stride = Estimate(), list[ScoreRequest](), 1
+    total, sample, stride = Estimate(gpus=engine.gpus), list[ScoreRequest](), 1
     for request in requests:
         if error := refusal(request, engine.max_context, engine.vocab_size):
             total.refused[error.partition(":")[0]] += 1

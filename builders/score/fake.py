@@ -18,6 +18,8 @@ class FakeScorer:
     value lies in (-8, 0), like those of a real model.
     """
 
+    gpus: int | None = 0
+
     def __init__(
         self, model: str = "fake", *, max_context: int | None = None, vocab_size: int = 2**31 - 1
     ) -> None:
@@ -27,7 +29,7 @@ class FakeScorer:
         """The context of a model that does not exist, at temperature 1."""
         return Scorer(self.model, engine="fake", logprobs_mode="raw_logprobs", temperature=1.0)
 
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult]:
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult | None]:
         """One result per request, in the order of the requests."""
         for request in requests:
             if error := refusal(request, self.max_context, self.vocab_size):

@@ -46,7 +46,7 @@ def model_folder(model: str | Path, revision: str | None = None) -> tuple[Path, 
     return found, str(model), found.name
 
 
-def tokenizer_folder(path_or_id: str | Path) -> Path:
+def tokenizer_folder(path_or_id: str | Path, revision: str | None = None) -> Path:
     """A local folder with tokenizer and chat template, or that of a repository on the Hub.
 
     Raises UsageError if there is none, RemoteError if the Hub was not reached.
@@ -56,14 +56,17 @@ def tokenizer_folder(path_or_id: str | Path) -> Path:
         return folder
     from huggingface_hub import snapshot_download
 
+    at = f" of revision {revision!r}" if revision else ""
     missing = UsageError(
-        f"no tokenizer at {str(path_or_id)!r}: neither a folder nor a repository that the Hub "
+        f"no tokenizer at {str(path_or_id)!r}{at}: neither a folder nor a repository that the Hub "
         "gives; name the model's own with --tokenizer"
     )
     with hub.translated(f"tokenizer {str(path_or_id)!r}", missing):
         patterns = [*TOKENIZER, *SMALL]
         return Path(
-            snapshot_download(str(path_or_id), allow_patterns=patterns, ignore_patterns="*/*")
+            snapshot_download(
+                str(path_or_id), revision=revision, allow_patterns=patterns, ignore_patterns="*/*"
+            )
         )
 
 

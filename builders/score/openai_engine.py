@@ -7,6 +7,7 @@ Format: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from builders.shapes.openai_tokens import string_bytes
 from builders.tokens.table import TokenTable
 from dasd_data.errors import DasdError, DataError, RemoteError, RowError, UsageError
 
+_ID = re.compile(r"[0-9]{1,9}")
 PROBE = "Is 7 * 6 = 42? Yes, and 6 * 7 is 42 as well."
 
 
@@ -44,16 +46,23 @@ class OpenAIScorer:
     where either is not as it must be, and as `Server` does.
     """
 
+    gpus: int | None = None
+    echo: tuple[float, ...] = ()  # the log-probs of PROBE: they tell another model of the same name
+
     def __init__(self, server: Server, tokenizer: str | Path, revision: str | None = None) -> None:
         self.server, self.revision = server, revision
         self.table = TokenTable.load(tokenizer)
         self.vocab_size = len(self.table)
-        self.max_context = self._max_context()
+        with server.masked():
+            self.max_context = self._max_context()
+            self._try()
         self.version = self._version()
-        self._try()
 
     def describe(self) -> Scorer:
-        """Model, declared revision, tokenizer and server; `check_raw` tells what the values are."""
+        """Model, declared revision, tokenizer and server.
+
+        An echoed prompt has raw log-probs in every mode of vLLM; of sampling, `check_raw` tells.
+        """
         return Scorer(
             model=self.server.model,
             revision=self.revision,
@@ -64,15 +73,13 @@ class OpenAIScorer:
             temperature=1.0,
         )
 
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult]:
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult | None]:
         """One result per request, as they are answered."""
 
         def failed(request: ScoreRequest, problem: str) -> ScoreResult:
             return ScoreResult(request.key, None, problem)
 
-        for result in self.server.run(requests, self._score, failed):
-            if result is not None:
-                yield result
+        return self.server.run(requests, self._score, failed)
 
     async def _score(self, request: ScoreRequest) -> ScoreResult:
         # One token is sampled, and counts.
@@ -82,7 +89,7 @@ class OpenAIScorer:
         values = (await self._echo(request.ids.tolist())).token_logprobs
         if len(values) < len(request.ids) or None in values[1 : len(request.ids)]:
             return ScoreResult(request.key, None, "no log-probs: the server left out some")
-        scored = np.array(values[request.start : len(request.ids)], np.float32)
+        scored = float32(values[request.start : len(request.ids)])
         return checked(request.key, scored)
 
     async def _echo(self, prompt: list[int] | str) -> Logprobs:
@@ -102,7 +109,7 @@ class OpenAIScorer:
         try:
             found = msgspec.convert({} if listed is None else listed, Models).data
         except msgspec.ValidationError:
-            said = self.server.shown(" ".join(str(listed).split()))[:80]
+            said = self.server.shown(str(listed).strip())[:80]
             raise RemoteError(
                 f"{self.server.base_url}/models answers {said!r} and lists no models: give the /v1 "
                 "of an OpenAI-compatible server with --base-url"
@@ -116,13 +123,18 @@ class OpenAIScorer:
         return models.get(self.server.model)
 
     def _version(self) -> str | None:
-        """The version that vLLM gives, where there is one; no error of this is one of the run."""
+        """The version that vLLM gives; None: there is none, or it holds what is secret.
+
+        No error of this is one of the run. A masked version would make another scorer.
+        """
         try:
             found = self.server.get("/version", beside=True)
         except DasdError:
             return None
         version = found.get("version") if isinstance(found, dict) else None
-        return version if isinstance(version, str) else None
+        if not isinstance(version, str) or not re.fullmatch(r"[\w.+-]{1,64}", version):
+            return None
+        return version if version == self.server.shown(version) else None
 
     def _try(self) -> None:
         """Raise DataError where the server gives no log-probs, or has another tokenizer."""
@@ -134,6 +146,8 @@ class OpenAIScorer:
         (echoed,) = (a for a in asked if a is not None)
         if isinstance(echoed, str):
             raise DataError(f"{self.server.base_url}: {echoed}")
+        values = echoed.token_logprobs[1:-1]
+        self.echo = tuple(round(v, 3) for v in values if v is not None)
         # The last token is the one that had to be sampled.
         ids = ids_of(echoed.tokens[:-1], None, self.table)
         theirs = self.table.text_pieces(ids).data
@@ -158,15 +172,21 @@ def ids_of(
     found = np.empty(len(tokens), np.int32)
     for i, token in enumerate(tokens):
         spelled = token.removeprefix("token_id:")
-        by_id = spelled != token and spelled.isdigit()
+        by_id = spelled != token and _ID.fullmatch(spelled)
         known = int(spelled) if by_id else table.id_of(string_bytes(token))
         if known is None:
             raise RowError(
-                f"token {i}, {token[:40]!r}, is no token of {table.name}: the server gives texts "
+                f"token {i}, {token!r}, is no token of {table.name}: the server gives texts "
                 "and no ids; start it so that it takes `return_token_ids` (vLLM)"
             )
         found[i] = known
     return table.known(found).astype(np.int32)
+
+
+def float32(values: Sequence[float | None]) -> npt.NDArray[np.float32]:
+    """Log-probs as an array; one that float32 cannot hold is infinite, and so refused later."""
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float32)
 
 
 def logprobs_of(choice: Choice) -> list[float | None]:

@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from builders.filters import FILTERS
 from builders.filters.stage import configured, students_tokenizer
+from builders.ingest.batch import scorer_id
+from builders.score.choose import EngineOptions, load
 from builders.score.encode import Encoded, Stored, sampled_requests, training_requests
-from builders.score.engine import Engine, ScoreResult
+from builders.score.engine import ScoreResult
 from builders.score.render import TrainingContext, load_context
 from builders.score.stage import ScoreRun
+from builders.score.swapped import check_same
 from builders.tokens.table import TokenTable
 from dasd_data.catalog import Catalog
 
+ENGINES = {
+    "transformers": "builders.score.transformers_engine:TransformersScorer",
+    "vllm": "builders.score.vllm_engine:VLLMScorer",
+    "openai": "builders.score.openai_engine:OpenAIScorer",
+}
 
-@dataclass(frozen=True)
-class Options:
+
+@dataclass(frozen=True, kw_only=True)
+class Options(EngineOptions):
     """Options of `dasd-data score`."""
 
-    model: str
     name: str
-    engine: str = "transformers"
-    revision: str | None = None
     context: str = "training_render"
     system: str | None = None
-    dtype: str = "auto"
-    device: str = "auto"
-    batch_tokens: int | None = None
     where: str | None = None
     everything: bool = False
     repeat: float = 0.01
-    base_url: str = "http://127.0.0.1:8000/v1"
-    tokenizer: str | None = None
-    concurrency: int = 256
-    timeout: float = 3_600.0
-    engine_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(catalog: Catalog, options: Options) -> ScoreRun:
@@ -46,10 +43,10 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
 
     `length` counts with this model's tokenizer where it is the student, or where none is known.
 
-    Raises MissingExtraError, UsageError (no such model, no chat template), RemoteError (a server
-    that is not there) and DataError (one without log-probs).
+    Raises what `choose.load` does, UsageError for a model without a chat template, and DataError
+    for a server whose model is not the one that it had before.
     """
-    engine, path = _ENGINES[options.engine](catalog, options)
+    engine, path = load(options, ENGINES, catalog.config.threads)
     folder = str(path.absolute())
     required = [name for name, cls in FILTERS.items() if cls.required]
     filters = []
@@ -64,12 +61,15 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
         system = options.system if options.system is not None else catalog.config.build.system
         context = load_context(folder, system)
         scorer = replace(scorer, chat_template=context.template_hash, system_prompt=system)
+    echo = getattr(engine, "echo", ())
+    check_same(catalog, scorer_id(scorer), echo)
     return ScoreRun(
         engine,
         sampled_requests if sampled else partial(_training_requests, context, table),
         scorer,
         options.name,
         tokenizer_path=folder,
+        echo=echo,
         where=options.where,
         only_eligible=not options.everything,
         filters=filters,
@@ -83,58 +83,3 @@ def _training_requests(
 ) -> Iterator[Encoded | ScoreResult]:
     names = ("response_id", "question", "thinking", "answer")
     return training_requests(context, table, (Stored(*(row[n] for n in names)) for row in rows))
-
-
-def _embedded(catalog: Catalog, options: Options) -> tuple[Engine, Path]:
-    from builders.score.transformers_engine import TransformersScorer, set_threads
-
-    set_threads(catalog.config.threads)
-    engine = TransformersScorer(
-        options.model,
-        revision=options.revision,
-        dtype=default_dtype(options.dtype, options.device),
-        device=options.device,
-        max_tokens=options.batch_tokens,
-    )
-    return engine, engine.folder
-
-
-def _of_server(catalog: Catalog, options: Options) -> tuple[Engine, Path]:
-    from builders.score.identity import tokenizer_folder
-    from builders.score.openai_engine import OpenAIScorer
-    from builders.score.server import Server
-
-    server = Server(
-        options.base_url, options.model, concurrency=options.concurrency, timeout=options.timeout
-    )
-    folder = tokenizer_folder(options.tokenizer or options.model)
-    return OpenAIScorer(server, folder, options.revision), folder
-
-
-def _of_vllm(catalog: Catalog, options: Options) -> tuple[Engine, Path]:
-    from builders.score.vllm_engine import VLLMScorer
-
-    engine = VLLMScorer(
-        options.model,
-        revision=options.revision,
-        dtype=options.dtype,
-        arguments=options.engine_arguments,
-    )
-    return engine, engine.folder
-
-
-_ENGINES: dict[str, Callable[[Catalog, Options], tuple[Engine, Path]]] = {
-    "transformers": _embedded,
-    "vllm": _of_vllm,
-    "openai": _of_server,
-}
-
-
-def default_dtype(dtype: str, device: str) -> str:
-    """The precision asked for; `auto` is bfloat16 on CUDA, float32 on a CPU."""
-    if dtype != "auto":
-        return dtype
-    import torch
-
-    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    return "bfloat16" if cuda else "float32"

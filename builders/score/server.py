@@ -1,27 +1,33 @@
 """Requests to an OpenAI-compatible server: many at once, as many as it bears, each until answered.
 
-The number of requests under way grows while all is well and is halved where the server is
-overloaded (slow increase, multiplicative decrease: Chiu and Jain, 1989). A request is sent again,
-after a growing random wait, when it may yet succeed.
+A request is sent again, after a growing random wait, when it may yet succeed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import queue
 import random
-import threading
-import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass, field
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from dasd_data.errors import DeniedError, MissingExtraError, RemoteError, UsageError
+from builders.score.load_limit import Limit
+from builders.score.loop import Loop
+from dasd_data.errors import (
+    DasdError,
+    DeniedError,
+    MissingExtraError,
+    RemoteError,
+    RowError,
+    UsageError,
+)
 
 try:
     import httpx2
@@ -31,10 +37,8 @@ except ImportError as error:
 
 KEY = "OPENAI_API_KEY"
 TELL_SECONDS = 5.0  # between two signs of life while nothing is answered
-FIRST = 16  # requests under way at first
 TRIES = 6
 LONGEST_WAIT = 60.0
-OVERLOAD = 0.05  # share of a round's answers above which the server has too much to do
 SILENT = 50  # failed requests in a row, each tried TRIES times, that mean that nobody is there
 _AGAIN = {408, 409, 425, 429}
 _OVERLOADED = {408, 429, 503, 504, 529}
@@ -86,42 +90,12 @@ class _Held(Generic[Answer]):
     mark: int
 
 
-@dataclass
-class Limit:
-    """How many requests may be under way, decided once a round of as many answers.
-
-    Where more than a twentieth of a round met an overload, it is halved. Without any it is doubled
-    at first and grown by a twentieth later. Rare overloads leave it; other failures do not count.
-    """
-
-    most: int
-    now: int = FIRST
-    _slow: bool = field(default=False, repr=False)
-    _answers: int = field(default=0, repr=False)
-    _overloads: int = field(default=0, repr=False)
-
-    def __post_init__(self) -> None:
-        self.now = min(self.now, self.most)
-
-    def told(self, *, overloaded: bool) -> None:
-        """A completion came, or a sign of too much load: a refusal for it, or no answer in time."""
-        self._answers += 1
-        self._overloads += overloaded
-        if self._answers < self.now:
-            return
-        if self._overloads > self._answers * OVERLOAD:
-            self.now, self._slow = max(1, self.now // 2), True
-        elif not self._overloads:
-            grown = self.now + max(1, self.now // 20) if self._slow else 2 * self.now
-            self.now = min(self.most, grown)
-        self._answers = self._overloads = 0
-
-
 class Server:
     """A client of one server and one model.
 
     `base_url` ends in `/v1`. The key is read from OPENAI_API_KEY only. `timeout` is in seconds, of
-    a whole request: a completion of 64K tokens takes many minutes. No message shows a password.
+    a whole request: a completion of 64K tokens takes many minutes. No error shows key or password,
+    whatever the server writes into its answers.
     """
 
     def __init__(
@@ -130,14 +104,12 @@ class Server:
         if concurrency < 1:
             raise UsageError(f"{concurrency} requests at once: at least one is sent")
         self._url = base_url.rstrip("/")
-        self.base_url, password = _without_user(self._url)
+        self.base_url, user, password = _without_user(self._url)
         self.model, self.timeout = model, timeout
         self.limit = Limit(concurrency)
         self.first_wait = 0.5
         self._key = _key()
-        self._secrets = [
-            s for s in (self._key, password, unquote(password)) if s not in ("", "none")
-        ]
+        self._secrets = _spellings(self._key, user, password)
         self._concurrency = concurrency
         self._silent = self._answered = 0
         self._open: Any = None
@@ -150,41 +122,65 @@ class Server:
     ) -> Iterator[Answer | None]:
         """The answers as they come, and None every few seconds; requests are read when sent.
 
-        `failed` makes the answer of a request that is refused, or that the server failed to answer
-        (`server: ...`). The latter are given once the server has answered another, or at the end:
-        they are dropped where nobody is there. Raises DeniedError for a refused key, RemoteError
-        where the server is not there at all.
+        `failed` makes the answer of a request that is refused, whose answer `ask` cannot read
+        (`unreadable answer: ...`, its RowError), or that the server failed to answer (`server:
+        ...`). The latter are given once the server has answered another, or at the end: they are
+        dropped where nobody is there. Interrupted, it gives the answers that are here, and raises.
+        Raises DeniedError for a refused key, RemoteError where the server is not there at all.
         """
+
+        def shown(request: Asked, problem: str) -> Answer:
+            return failed(request, self.shown(problem)[:300])
+
         answers: queue.SimpleQueue[Answer | _Held[Answer] | BaseException] = queue.SimpleQueue()
+        with self.masked(), Loop(self._close) as loop:
+
+            def start(request: Asked) -> None:
+                loop.start(_into(answers, ask, shown, request))
+
+            try:
+                yield from self._answers(iter(requests), start, answers)
+            except KeyboardInterrupt:
+                while not answers.empty():
+                    answer = answers.get()
+                    if not isinstance(answer, _Held | BaseException):
+                        yield answer
+                raise
+
+    def _answers(
+        self,
+        incoming: Iterator[Asked],
+        start: Callable[[Asked], None],
+        answers: queue.SimpleQueue[Answer | _Held[Answer] | BaseException],
+    ) -> Iterator[Answer | None]:
+        """Keep as many requests under way as the limit allows; see `run`."""
         held: list[_Held[Answer]] = []
-        with _Loop(self._close) as loop:
-            incoming, under_way, more = iter(requests), 0, True
-            while True:
-                while more and under_way < self.limit.now:
-                    try:
-                        request = next(incoming)
-                    except StopIteration:
-                        more = False
-                        break
-                    loop.start(_into(answers, ask, failed, request))
-                    under_way += 1
-                if not under_way:
-                    yield from (h.answer for h in held)
-                    return
+        under_way, more = 0, True
+        while True:
+            while more and under_way < self.limit.now:
                 try:
-                    answer = answers.get(timeout=TELL_SECONDS)
-                except queue.Empty:
-                    yield None
-                    continue
-                under_way -= 1
-                if isinstance(answer, BaseException):
-                    raise answer
-                if isinstance(answer, _Held):
-                    held.append(answer)
-                else:
-                    yield answer
-                yield from (h.answer for h in held if h.mark < self._answered)
-                held = [h for h in held if h.mark >= self._answered]
+                    start(next(incoming))
+                except StopIteration:
+                    more = False
+                    break
+                under_way += 1
+            if not under_way:
+                yield from (h.answer for h in held)
+                return
+            try:
+                answer = answers.get(timeout=TELL_SECONDS)
+            except queue.Empty:
+                yield None
+                continue
+            under_way -= 1
+            if isinstance(answer, BaseException):
+                raise answer
+            if isinstance(answer, _Held):
+                held.append(answer)
+            else:
+                yield answer
+            yield from (h.answer for h in held if h.mark < self._answered)
+            held = [h for h in held if h.mark >= self._answered]
 
     async def completion(self, **body: Any) -> Completion:
         """The completion for a request's body.
@@ -233,7 +229,7 @@ class Server:
         Raises RemoteError, DeniedError.
         """
         url = self._url.removesuffix("/v1") if beside else self._url
-        with openai.OpenAI(api_key=self._key, base_url=url, timeout=30.0) as client:
+        with self.masked(), openai.OpenAI(api_key=self._key, base_url=url, timeout=30.0) as client:
             try:
                 return client.get(path, cast_to=object)
             except openai.NotFoundError:
@@ -298,10 +294,20 @@ class Server:
         return self.shown(text)[:300]
 
     def shown(self, text: str) -> str:
-        """A text without the key and the password."""
+        """A text without the key and what the URL holds; to be cut short afterwards only."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+    @contextmanager
+    def masked(self) -> Iterator[None]:
+        """Errors of the block are raised without the key and the password, and of 500 letters."""
+        try:
+            yield
+        except DasdError as error:
+            text = self.shown(str(error))
+            error.args = (text if len(text) <= 500 else f"{text[:350]} … {text[-147:]}",)
+            raise error from None
 
     def _wait(self, attempt: int) -> float:
         longest = min(LONGEST_WAIT, self.first_wait * 2**attempt)
@@ -318,15 +324,24 @@ def _key() -> str:
     return key or "none"
 
 
-def _without_user(url: str) -> tuple[str, str]:
-    """A URL without user and password, and the password."""
+def _spellings(key: str, user: str, password: str) -> list[str]:
+    """How a server or a library may write what is secret, the longest first."""
+    name, word = unquote(user), unquote(password)
+    basic = b64encode(f"{name}:{word}".encode()).decode() if user else ""
+    lone = {user, name} if not password else set()  # https://TOKEN@host
+    plain = {key, password, word, basic, *lone} - {"", "none"}
+    return sorted(plain | {repr(text)[1:-1] for text in plain}, key=len, reverse=True)
+
+
+def _without_user(url: str) -> tuple[str, str, str]:
+    """A URL without user and password, the user, and the password."""
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         raise UsageError("--base-url is no URL, such as http://127.0.0.1:8000/v1") from None
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return shown.geturl(), parts.password or ""
+    return shown.geturl(), parts.username or "", parts.password or ""
 
 
 def _advice(status: int | None) -> tuple[str, str]:
@@ -357,6 +372,8 @@ async def _into(
         answers.put(await ask(request))
     except RefusedError as error:
         answers.put(failed(request, str(error)))
+    except RowError as error:
+        answers.put(failed(request, f"unreadable answer: {error}"))
     except UnansweredError as error:
         answers.put(_Held(failed(request, str(error)), error.mark))
     except asyncio.CancelledError:  # nobody reads the queue where `run` itself cancels
@@ -364,37 +381,3 @@ async def _into(
         raise
     except BaseException as error:
         answers.put(error)
-
-
-class _Loop:
-    """An event loop in a thread of its own; what runs on it is cancelled at the end."""
-
-    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
-        self._close = close
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-
-    def __enter__(self) -> _Loop:
-        self._thread.start()
-        return self
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine."""
-        asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        with warnings.catch_warnings():
-            # Connections that were cancelled while they were made: anyio never awaits some.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            gc.collect()
-
-    async def _end(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._close()

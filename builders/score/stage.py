@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from builders import executor as executors
+from builders.executor import (
+    Batch,
+    Batches,
+    Executor,
+    Item,
+    Items,
+    Local,
+    Progress,
+    chunks,
+    commit_all,
+    quoted,
+)
+from builders.executor.pending import Pending
 from builders.filters import Filter
 from builders.filters.stage import filter_missing
-from builders.ingest.batch import scorer_fields, scorer_id
+from builders.ingest.batch import scorer_fields, scorer_id, scorer_row
 from builders.records import Scorer
-from builders.run import Run, to_table
+from builders.run import Notes, Run, to_table
 from builders.score.encode import Encoded
 from builders.score.engine import Engine, ScoreRequest, ScoreResult
 from builders.score.estimate import Estimate, estimate
@@ -26,28 +40,23 @@ from dasd_data.catalog import Catalog
 from dasd_data.parameters import quote
 from dasd_data.session import Session
 
-COMMIT_ROWS, COMMIT_SECONDS = 1_000, 60.0  # work at risk when the process dies
 READ_ROWS = 200
-
-Progress = Callable[[int, int], None]
 
 # Responses that this scorer has neither scored nor given up on.
 _MISSING = """
-CREATE OR REPLACE TEMP TABLE _wanted AS
-SELECT response_id, row_number() OVER (ORDER BY response_id) AS n
+SELECT response_id
 FROM candidates
 ANTI JOIN (SELECT response_id FROM tokens WHERE scorer_id = {scorer} AND has_logprobs)
     USING (response_id)
 ANTI JOIN (SELECT response_id FROM attempts WHERE stage = 'score' AND scorer_id = {scorer})
     USING (response_id)
 WHERE {condition}
+ORDER BY response_id
 """
-
 
 # The first of the scored responses in a seeded order, at least a few, at most half: their batches
 # then hold other neighbours than before.
 _REPEATED = """
-CREATE OR REPLACE TEMP TABLE _wanted AS
 WITH scored AS (
     SELECT
         response_id,
@@ -57,14 +66,16 @@ WITH scored AS (
     INNER JOIN sentences USING (response_id, segmentation_id)
     WHERE scorer_id = {scorer} AND segmenter = {segmenter}
 )
-SELECT response_id, row_number() OVER (ORDER BY place) AS n
+SELECT response_id
 FROM scored
 ANTI JOIN (SELECT response_id FROM repeat_scores WHERE scorer_id = {scorer}) USING (response_id)
 WHERE place <= least(ceil(total / 2), greatest({least}, ceil(total * {share}::DOUBLE)))
+ORDER BY place
 """
 LEAST_REPEATED = 16
 
 Encode = Callable[[Iterable[Mapping[str, Any]]], Iterator[Encoded | ScoreResult]]
+_Pending = Pending[Encoded, dict[str, Any]]  # rows: those of `tokens`
 
 
 @dataclass
@@ -81,6 +92,7 @@ class ScoreRun:
     scorer: Scorer
     name: str
     tokenizer_path: str | None = None
+    echo: tuple[float, ...] = ()
     where: str | None = None
     only_eligible: bool = True
     filters: Sequence[Filter] = ()  # run first where only eligible responses are scored
@@ -92,212 +104,202 @@ class ScoreRun:
         """Id of the scoring context."""
         return scorer_id(self.scorer)
 
+    def scorer_row(self) -> dict[str, Any]:
+        """Its row of `scorers`."""
+        return scorer_row(self.scorer, self.name, self.tokenizer_path)
 
-@dataclass
-class _Pending:
-    """Encoded requests under way, and finished rows that wait for their commit."""
-
-    encoded: dict[str, Encoded] = field(default_factory=dict)
-    tokens: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[dict[str, Any]] = field(default_factory=list)
-    since: float = field(default_factory=time.monotonic)
-
-    def due(self) -> bool:
-        waiting = len(self.tokens) + len(self.failed)
-        return waiting >= COMMIT_ROWS or (
-            waiting > 0 and time.monotonic() - self.since >= COMMIT_SECONDS
-        )
+    def portable(self) -> ScoreRun:
+        """The run without its engine, as it can be sent to other processes."""
+        return replace(self, engine=None, encode=None)  # type: ignore[arg-type]
 
 
 def score(
-    catalog: Catalog, what: ScoreRun, progress: Progress = lambda done, total: None
+    catalog: Catalog,
+    what: ScoreRun,
+    progress: Progress = lambda counts: None,
+    committed: Progress = lambda counts: None,
+    executor: Executor | None = None,
 ) -> Counter[str]:
     """Score what is missing; commits every minute, so an interruption loses a minute at most.
 
     A response that cannot be scored as it is (over the context, altered by the template, not
-    finite) is kept in `attempts` with the reason. Returns counts by name.
+    finite) is kept in `attempts` with the reason. `progress` is called when the work begins, for
+    every result and while the engine works, `committed` after each commit. Returns counts by name.
     """
-    segment_missing(catalog)
+    segment_missing(catalog, executor=executor)
     if what.only_eligible:
-        filter_missing(catalog, what.filters)
-    session = _missing(catalog, what)
-    total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
-    configuration = {**scorer_fields(what.scorer), "name": what.name, "where": what.where}
+        filter_missing(catalog, what.filters, executor=executor)
+    chosen = executor or Local(what)
+    items = _missing(catalog, what)
+    asked = {name: getattr(what, name) for name in ("name", "where", "scorer_id", "echo")}
+    configuration = {**scorer_fields(what.scorer), **asked}
     with Run(catalog.store, "score", configuration) as run:
-        run.append({"scorers": to_table("scorers", [_scorer_row(what)])})
-        run.counts["wanted"] = total
-        pending, done = _Pending(), 0
-        try:
-            for result in what.engine.score(_requests(session, what, pending, total, run)):
-                _take(result, what, pending, run)
-                if pending.due():
-                    done += _commit(catalog, session, what, pending, run)
-                    progress(done, total)
-        finally:  # also on Ctrl-C: what is done is kept
-            _commit(catalog, session, what, pending, run)
-        session.close()
+        run.append({"scorers": to_table("scorers", [what.scorer_row()])})
+        run.counts["wanted"] = len(items)
+
+        def commit(batch: Batch) -> None:
+            executors.commit(run, batch, "tokens")
+            run.event("batch")
+            committed(run.counts)
+
+        def tell() -> None:
+            progress(run.counts)
+
+        tell()
+        commit_all(chosen.run(_scored, catalog, items, run, READ_ROWS), commit, tell)
         if what.repeat:
-            _repeat(catalog.refresh(), what, run)
+            _repeat(catalog.refresh(), what, run, chosen, tell)
     catalog.refresh()
     return run.counts
 
 
-def _repeat(catalog: Catalog, what: ScoreRun, run: Run) -> None:
+def _repeat(
+    catalog: Catalog, what: ScoreRun, run: Run, executor: Executor, tell: Callable[[], None]
+) -> None:
     """Score a few responses again in other batches, and keep the sums beside the first ones."""
-    session = catalog.session(settings={"require_scores": False})
-    session.execute(
-        _REPEATED.format(
+    with closing(_session(catalog)) as session:
+        wanted = _REPEATED.format(
             scorer=quote(what.scorer_id),
             segmenter=quote(SEGMENTER),
             least=LEAST_REPEATED,
             share=what.repeat,
         )
-    )
-    total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
-    pending, counts = _Pending(), run.counts.copy()
+        items = Items(session.table(wanted))
 
-    def commit() -> None:
-        if pending.tokens:
-            scored = _sentence_sums(session, to_table("tokens", pending.tokens), run)
-            run.append({"repeat_scores": scored.rows})
-        pending.tokens, pending.since = [], time.monotonic()
+    def commit(batch: Batch) -> None:
+        run.append(batch.tables)
+        run.event("batch")
 
-    try:
-        for result in what.engine.score(_requests(session, what, pending, total, run)):
-            _take(result, what, pending, run)
-            if pending.due():
-                commit()
-    finally:
-        commit()
-    repeated = run.counts["repeat_scores"]
-    run.counts.clear()  # what is scored twice counts once
-    run.counts.update(counts, repeat_scores=repeated)
-    session.close()
+    work, notes = partial(_scored, again=True), Notes(run.run_id, run.stage)  # it counts once
+    commit_all(executor.run(work, catalog, items, notes, READ_ROWS), commit, tell)
 
 
 def dry_run(catalog: Catalog, what: ScoreRun) -> Estimate:
     """What `score` would do, with the rate measured on a few of the responses; writes nothing."""
-    session = _missing(catalog, what, judged=False)
-    total = session.rows("SELECT count(*) AS n FROM _wanted")[0]["n"]
-    refused = Run(catalog.store, "score", {})
-    pending = _Pending()
-    found = estimate(what.engine, _requests(session, what, pending, total, refused))
-    found.refused.update(row["reason"].partition(":")[0] for row in pending.failed)
-    if what.only_eligible:
-        (unfiltered,) = session.rows(
-            "SELECT count(*) AS n FROM _wanted ANTI JOIN flags USING (response_id)"
-        )
-        found.unfiltered = unfiltered["n"]
-    session.close()
+    items = _missing(catalog, what, judged=False)
+    notes = Notes("", "score")
+    pending: _Pending = Pending()
+    with closing(_session(catalog)) as session:
+        found = estimate(what.engine, _requests(session, what, items, pending, notes))
+        found.refused.update(row["reason"].partition(":")[0] for row in pending.failed)
+        if what.only_eligible:
+            session.load("_wanted", items.table.schema, items.table.to_batches())
+            (unfiltered,) = session.rows(
+                "SELECT count(*) AS n FROM _wanted ANTI JOIN flags USING (response_id)"
+            )
+            found.unfiltered = unfiltered["n"]
     return found
 
 
-def _missing(catalog: Catalog, what: ScoreRun, *, judged: bool = True) -> Session:
-    """A session with `_wanted`; without `judged`, responses without a verdict count as eligible."""
-    session = catalog.session(settings={"require_scores": False})
+def _session(catalog: Catalog) -> Session:
+    return catalog.session(settings={"require_scores": False})
+
+
+def _missing(catalog: Catalog, what: ScoreRun, *, judged: bool = True) -> Items:
+    """The responses to score; without `judged`, those without a verdict count as eligible."""
     conditions = ["eligible"] if what.only_eligible else ["true"]
     if not judged:
         conditions = [f"({conditions[0]} OR response_id NOT IN (SELECT response_id FROM flags))"]
-    if what.where:
-        session.query(f"SELECT response_id FROM candidates WHERE ({what.where})")  # one condition
-        conditions.append(f"({what.where})")
-    session.execute(
-        _MISSING.format(scorer=quote(what.scorer_id), condition=" AND ".join(conditions))
-    )
-    return session
+    with closing(_session(catalog)) as session:
+        if what.where:
+            # one condition, and no more
+            session.query(f"SELECT response_id FROM candidates WHERE ({what.where})")
+            conditions.append(f"({what.where})")
+        condition = " AND ".join(conditions)
+        wanted = _MISSING.format(scorer=quote(what.scorer_id), condition=condition)
+        return Items(session.table(wanted))
+
+
+def _scored(
+    what: ScoreRun,
+    catalog: Catalog,
+    items: Iterable[Item],
+    notes: Notes,
+    *,
+    again: bool = False,
+) -> Batches:
+    """The work: log-probs of responses, and their sums; `again`: sums for `repeat_scores` alone."""
+    pending: _Pending = Pending()
+    with closing(_session(catalog)) as session:
+        yield from executors.gathered(
+            what.engine.score(_requests(session, what, items, pending, notes)),
+            lambda result: _take(result, what, pending, notes),
+            pending.due,
+            lambda: pending.batch(lambda: _tables(session, pending, notes, again)),
+        )
 
 
 def _requests(
-    session: Session, what: ScoreRun, pending: _Pending, total: int, run: Run
+    session: Session, what: ScoreRun, items: Iterable[Item], pending: _Pending, notes: Notes
 ) -> Iterator[ScoreRequest]:
     """Requests for the wanted responses; what cannot be encoded becomes a failure."""
-    for item in what.encode(_rows(session, what, total)):
+    for item in what.encode(_rows(session, what, items)):
         if isinstance(item, ScoreResult):
-            _fail(item.key, item.error or "failed", what, pending, run)
+            _fail(item.key, item.error or "failed", what, pending, notes)
             continue
-        run.counts["control_tokens"] += bool(item.control)
-        pending.encoded[item.request.key] = item
+        notes.counts["control_tokens"] += bool(item.control)
+        pending.under_way[item.request.key] = item
         yield item.request
 
 
-def _rows(session: Session, what: ScoreRun, total: int) -> Iterator[dict[str, Any]]:
-    columns, join = "", ""
-    if what.sampled:
-        columns = ", t.prompt_ids, t.token_ids, t.token_bytes, t.sections"
-        join = (
-            " LEFT JOIN (SELECT t.* FROM tokens AS t INNER JOIN scorers AS c USING (scorer_id)"
-            f" WHERE c.tokenizer = {quote(what.scorer.tokenizer or '')}"
-            " AND t.prompt_ids IS NOT NULL QUALIFY row_number() OVER"
-            " (PARTITION BY t.response_id ORDER BY t.scorer_id) = 1) AS t"
-            " ON r.response_id = t.response_id"
-        )
-    for start in range(0, total, READ_ROWS):
-        yield from session.rows(
+def _rows(session: Session, what: ScoreRun, items: Iterable[Item]) -> Iterator[dict[str, Any]]:
+    columns = ", t.prompt_ids, t.token_ids, t.token_bytes, t.sections" if what.sampled else ""
+    for some in chunks(items, READ_ROWS):
+        ids, join = quoted(some), ""
+        if what.sampled:
+            join = (
+                " LEFT JOIN (SELECT t.* FROM tokens AS t INNER JOIN scorers AS c USING (scorer_id)"
+                f" WHERE c.tokenizer = {quote(what.scorer.tokenizer or '')}"
+                f" AND t.prompt_ids IS NOT NULL AND t.response_id IN ({ids})"
+                " QUALIFY row_number() OVER (PARTITION BY t.response_id ORDER BY t.scorer_id) = 1)"
+                " AS t ON r.response_id = t.response_id"
+            )
+        rows = session.rows(
             f"SELECT r.response_id, q.text AS question, r.thinking, r.answer{columns}"
-            " FROM _wanted AS w INNER JOIN responses AS r USING (response_id)"
-            f" INNER JOIN questions AS q USING (question_id){join}"
-            f" WHERE w.n BETWEEN {start + 1} AND {start + READ_ROWS} ORDER BY w.n"
+            f" FROM responses AS r INNER JOIN questions AS q USING (question_id){join}"
+            f" WHERE r.response_id IN ({ids})"
         )
+        place = {item[0]: i for i, item in enumerate(some)}
+        yield from sorted(rows, key=lambda row: place[row["response_id"]])
 
 
-def _take(result: ScoreResult, what: ScoreRun, pending: _Pending, run: Run) -> None:
-    encoded = pending.encoded.pop(result.key)
+def _take(result: ScoreResult, what: ScoreRun, pending: _Pending, notes: Notes) -> None:
+    encoded = pending.under_way.pop(result.key)
     if result.logprobs is None:
-        _fail(result.key, result.error or "failed", what, pending, run)
+        _fail(result.key, result.error or "failed", what, pending, notes)
         return
-    pending.tokens.append(
-        {
-            "response_id": result.key,
-            "scorer_id": what.scorer_id,
-            "token_ids": encoded.request.ids[encoded.request.start :],
-            "prompt_ids": None,
-            "token_bytes": encoded.token_bytes,
-            "logprobs": result.logprobs,
-            "sections": encoded.sections,
-            "n_tokens": len(result.logprobs),
-            "has_logprobs": True,
-            "run_id": run.run_id,
-        }
-    )
-    run.counts["done"] += 1
-    run.counts["scored_tokens"] += len(result.logprobs)
+    tokens = {
+        "response_id": result.key,
+        "scorer_id": what.scorer_id,
+        "token_ids": encoded.request.ids[encoded.request.start :],
+        "prompt_ids": None,
+        "token_bytes": encoded.token_bytes,
+        "logprobs": result.logprobs,
+        "sections": encoded.sections,
+        "n_tokens": len(result.logprobs),
+        "has_logprobs": True,
+        "run_id": notes.run_id,
+    }
+    pending.finish((result.key,), tokens, 16 * len(result.logprobs), notes)
+    notes.counts["prompt_tokens"] += encoded.request.start
+    notes.counts["scored_tokens"] += len(result.logprobs)
 
 
-def _fail(key: str, why: str, what: ScoreRun, pending: _Pending, run: Run) -> None:
-    run.counts["failed"] += 1
-    run.counts[f"unscored: {why.partition(':')[0]}"] += 1
-    pending.failed.append(
-        {
-            "response_id": key,
-            "stage": "score",
-            "scorer_id": what.scorer_id,
-            "attempt": 0,
-            "reason": " ".join(why.split())[:500],
-            "run_id": run.run_id,
-        }
-    )
+def _fail(key: str, why: str, what: ScoreRun, pending: _Pending, notes: Notes) -> None:
+    pending.fail((key,), notes.attempt(key, what.scorer_id, why), notes)
 
 
-def _commit(catalog: Catalog, session: Session, what: ScoreRun, pending: _Pending, run: Run) -> int:
-    """Commit finished rows with their sentence sums; returns their number."""
-    size = len(pending.tokens) + len(pending.failed)
-    if not size:
-        return 0
-    tokens = to_table("tokens", pending.tokens)
-    done = run.append({"tokens": tokens, "attempts": to_table("attempts", pending.failed)})
-    if "tokens" in done and (others := done["tokens"].conflicts) is not None:
-        # Another process scored these first; sums are of the values that are kept.
-        theirs = pc.is_in(tokens["response_id"], others["response_id"].combine_chunks())
-        tokens = tokens.filter(pc.invert(theirs))
-    if len(tokens):
-        scored = _sentence_sums(session, tokens, run)
-        run.append({"sentence_scores": scored.rows, "attempts": failures(scored.failed, run)})
-    run.event("batch")
-    pending.tokens, pending.failed, pending.since = [], [], time.monotonic()
-    return size
+def _tables(session: Session, pending: _Pending, notes: Notes, again: bool) -> dict[str, pa.Table]:
+    """Finished rows with their sentence sums, and why others failed."""
+    tokens, failed = to_table("tokens", pending.done), to_table("attempts", pending.failed)
+    scored = _sentence_sums(session, tokens, notes)
+    if again:
+        return {"repeat_scores": scored.rows}
+    failed = pa.concat_tables([failed, failures(scored.failed, notes)])
+    return {"tokens": tokens, "sentence_scores": scored.rows, "attempts": failed}
 
 
-def _sentence_sums(session: Session, tokens: pa.Table, run: Run) -> Scored:
+def _sentence_sums(session: Session, tokens: pa.Table, notes: Notes) -> Scored:
     """Log-prob sums per sentence for rows of `tokens`."""
     ids = ", ".join(map(quote, tokens["response_id"].to_pylist()))
     texts = session.table(
@@ -305,13 +307,4 @@ def _sentence_sums(session: Session, tokens: pa.Table, run: Run) -> Scored:
         " FROM responses INNER JOIN sentences USING (response_id)"
         f" WHERE segmenter = {quote(SEGMENTER)} AND response_id IN ({ids})"
     )
-    return score_rows(texts, tokens, lambda scorer: None, run.run_id)
-
-
-def _scorer_row(what: ScoreRun) -> dict[str, Any]:
-    return {
-        "scorer_id": what.scorer_id,
-        "name": what.name,
-        "tokenizer_path": what.tokenizer_path,
-        **scorer_fields(what.scorer),
-    }
+    return score_rows(texts, tokens, lambda scorer: None, notes.run_id)

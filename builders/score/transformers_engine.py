@@ -62,6 +62,7 @@ class TransformersScorer:
     ) -> None:
         self.folder, self.name, self.revision = model_folder(model, revision)
         self.device = torch.device(_device(device))
+        self.gpus: int | None = int(self.device.type == "cuda")
         self.model = _load(self.folder, dtype).to(self.device).eval()
         self.max_tokens = max_tokens or BATCH_TOKENS[self.device.type == "cuda"]
         self.vocab_size = self.model.get_output_embeddings().weight.shape[0]
@@ -88,7 +89,7 @@ class TransformersScorer:
             temperature=1.0,
         )
 
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult]:
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult | None]:
         """One result per request, batch by batch; at most 16 batches are held at a time."""
         refused: list[ScoreResult] = []
 

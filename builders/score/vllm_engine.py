@@ -26,13 +26,14 @@ os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 try:
     import vllm
     from vllm.exceptions import VLLMServerError
+    from vllm.platforms import current_platform
 except ImportError as error:
     raise MissingExtraError("vllm", "vllm") from error
 
 TELL_SECONDS = 5.0
 WAITING = 512  # requests that wait in the engine beside those under way
 # With a seed per request, a prefill in parts ends vLLM 0.32 on a CPU.
-BATCHED_TOKENS = 32_768
+CPU_BATCHED_TOKENS = 32_768
 
 # Arguments that change how fast values come, and not which.
 _SPEED = frozenset(
@@ -51,7 +52,6 @@ _SPEED = frozenset(
         "enable_prefix_caching",
         "enable_chunked_prefill",
         "download_dir",
-        "load_format",
         "kv_cache_memory_bytes",
     ]
 )
@@ -71,6 +71,9 @@ class VLLMScorer:
         "logprobs_mode": "raw_logprobs",
         "skip_tokenizer_init": True,
     }
+    # vLLM may hold float32 logits of a whole step's prompts: 1.2 GB for Qwen3, outside of the
+    # memory that it sets aside.
+    BATCHED_TOKENS: ClassVar[int | None] = 2_048
 
     def __init__(
         self,
@@ -81,7 +84,9 @@ class VLLMScorer:
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.name, self.revision = model_folder(model, revision)
-        settings = {"max_num_batched_tokens": BATCHED_TOKENS, "seed": 0, **(arguments or {})}
+        is_cpu = current_platform.is_cpu()
+        batched = CPU_BATCHED_TOKENS if is_cpu else self.BATCHED_TOKENS
+        settings = {"max_num_batched_tokens": batched, "seed": 0, **(arguments or {})}
         _hide_functions_of_llvmlite()
         try:
             self.llm = vllm.LLM(**settings, **self.FIXED, model=str(self.folder), dtype=dtype)
@@ -90,12 +95,15 @@ class VLLMScorer:
         except (RuntimeError, VLLMServerError) as error:  # PyTorch's lack of memory as well
             raise DataError(
                 f"vLLM cannot load {self.name}: {_line(error)}; its log above says why, and a lack "
-                "of memory is mended by a smaller max_model_len or gpu_memory_utilization"
+                "of memory is mended by a smaller max_model_len, max_num_batched_tokens or "
+                "gpu_memory_utilization"
             ) from error
         config = self.llm.llm_engine.model_config
         self.dtype = str(config.dtype).removeprefix("torch.")
         self.max_context: int | None = config.max_model_len
         self.vocab_size = int(config.get_vocab_size())
+        parallel = self.llm.llm_engine.vllm_config.parallel_config
+        self.gpus: int | None = 0 if is_cpu else parallel.world_size * parallel.data_parallel_size
         self._serial = 0
         others = sorted(f"{k}={v}" for k, v in (arguments or {}).items() if k not in _SPEED)
         self.version = " ".join([vllm.__version__, *others])
@@ -116,7 +124,7 @@ class VLLMScorer:
             temperature=1.0,
         )
 
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult]:
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[ScoreResult | None]:
         """One result per request, as they end."""
         # One token is sampled, and counts.
         most = self.max_context and self.max_context - 1
@@ -134,9 +142,7 @@ class VLLMScorer:
             values = [table[i].logprob if table else np.nan for i, table in pairs]
             return checked(request.key, np.array(values[request.start :], np.float32))
 
-        for result in self.run(requests, lambda r: (r.ids, params), refused, taken):
-            if result is not None:
-                yield result
+        return self.run(requests, lambda r: (r.ids, params), refused, taken)
 
     def run(
         self,
@@ -147,12 +153,14 @@ class VLLMScorer:
     ) -> Iterator[Result | None]:
         """Results as requests end, and None every few seconds.
 
+        Interrupted, it gives what has ended, and raises.
         `asked` gives a request's prompt ids and sampling parameters, `refused` a result without
         the engine, `taken` one from its output.
         """
         engine, under_way = self.llm.llm_engine, dict[str, Request]()
         most = engine.vllm_config.scheduler_config.max_num_seqs + WAITING
         incoming, more, told = iter(requests), True, time.monotonic()
+        ended: list[Any] = []
         try:
             while more or under_way:
                 while more and len(under_way) < most:
@@ -167,12 +175,18 @@ class VLLMScorer:
                         name = str(self._serial)
                         engine.add_request(name, {"prompt_token_ids": ids.tolist()}, params)
                         under_way[name] = request
-                for output in self._step() if under_way else ():
-                    if output.finished:
-                        yield taken(under_way.pop(output.request_id), output)
+                ended += [out for out in (self._step() if under_way else ()) if out.finished]
+                while ended:
+                    output = ended.pop()
+                    yield taken(under_way.pop(output.request_id), output)
                 if time.monotonic() - told >= TELL_SECONDS:
                     told = time.monotonic()
                     yield None
+        except KeyboardInterrupt:
+            while ended:
+                output = ended.pop()
+                yield taken(under_way.pop(output.request_id), output)
+            raise
         finally:
             if under_way:  # the caller went away, or the engine did
                 with contextlib.suppress(RuntimeError, VLLMServerError):
@@ -185,7 +199,8 @@ class VLLMScorer:
         except (RuntimeError, VLLMServerError) as error:
             raise DataError(
                 f"vLLM failed with {self.name}: {_line(error)}; its log above says why; run this "
-                "again, with less under way (max_num_seqs) where memory was short"
+                "again, with less at once (max_num_batched_tokens, max_num_seqs) where memory was "
+                "short"
             ) from error
 
 

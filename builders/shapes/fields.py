@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.records import DOMAINS
+from builders.records import DOMAINS, MAX_LOGPROB
 from builders.shapes.base import Context
 from dasd_data.errors import RowError
 
 MAX_TOKEN_ID = 2**31 - 1
 WHOLE_BITS = {"seed": 64}  # how the catalog stores whole numbers: 32 bits but for these
-MAX_LOGPROB = 1e-4
 VLLM_FLOOR = -9999.0
 
 # Other spellings of the four domains that data sets use; compared in lower case with `_`.

@@ -39,7 +39,7 @@ def asked_by(
     if prompt.question is None:
         raise RowError("the prompt's tokens hold no user message")
     fields = {"question": prompt.question, "key": label(row, "problem_id", "id")}
-    fields["domain"] = row.get("domain") or (None if context.domain else domain)
+    fields["domain"] = optional_text(row, "domain") or (None if context.domain else domain)
     meta = {"developer": prompt.developer} if prompt.developer else {}
     return question(fields, context, rownum, meta)
 
@@ -56,7 +56,7 @@ def answered_by(
     fields = fields | {
         "thinking": parsed.thinking,
         "answer": parsed.answer or "",
-        "finish_reason": fields.get("finish_reason") or _FINISH.get(parsed.finish or ""),
+        "finish_reason": optional_text(fields, "finish_reason") or _FINISH.get(parsed.finish or ""),
     }
     return response(of, fields, context), parsed.token_bytes
 
@@ -82,8 +82,9 @@ def _records(row: Row, context: Context, rownum: int) -> Iterator[Record]:
         "temperature": 1.0 if context.temperature is None else context.temperature
     }
     fields |= common_fields(row)
-    if row.get("state_hash") and row.get("action_hash"):
-        fields["key"] = f"{row['state_hash']}/{row['action_hash']}"
+    state, action = label(row, "state_hash"), label(row, "action_hash")
+    if state and action:
+        fields["key"] = f"{state}/{action}"
     asked = asked_by(row, prompt, context, rownum, "math" if "problem_id" in row else None)
     found, token_bytes = answered_by(asked, ids, table, fields, context)
     of_model = scorer(found.model or context.name, table, prompt)

@@ -145,7 +145,8 @@ def _refuse_failure(row: Row, body: Any) -> None:
     response = row.get("response")
     status = whole(response, "status_code") if isinstance(response, dict) else None
     if error is not None or (status is not None and status != 200):
-        said = error.get("message") if isinstance(error, dict) else error
+        found = error.get("message") if isinstance(error, dict) else error
+        said = "" if found is None else str(found)  # a server may put anything there
         raise RowError(
             f"the request failed{f' ({status})' if status else ''}: {said or 'no reason'}"
         )

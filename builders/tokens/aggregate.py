@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from builders.jit import njit
+from builders.records import MAX_LOGPROB
 from dasd_data.errors import UnknownNameError, UsageError
 
-MAX_LOGPROB = 1e-4  # rounding may leave a log-prob this far above 0; it counts as 0
 FLOOR = -9999.0  # vLLM writes this for minus infinity
 
 _OK, _NULL, _LENGTHS, _TOKEN_BYTES, _NOT_FINITE, _POSITIVE, _SHORT, _LONG, _SENTENCES = range(9)

@@ -98,7 +98,10 @@ class TokenTable:
 
     def known(self, ids: ArrayLike) -> NDArray[np.int64]:
         """The ids as an array. Raises RowError for one that the tokenizer does not have."""
-        found = np.asarray(ids, np.int64)
+        try:
+            found = np.asarray(ids, np.int64)
+        except OverflowError:
+            raise RowError("a token id is above every tokenizer's") from None
         inside = (found >= 0) & (found < len(self))
         if not inside.all() or not self._exists[found].all():
             inside[inside] = self._exists[found[inside]]

@@ -30,6 +30,8 @@ label_code = "the label as a number: 1 teacher, -1 student, 0 shared, 2 boosted"
 */
 -- Lists that are aligned with the scores are indexed, not unnested: a query that reads none of their
 -- columns does not read them. A filter on temperature is applied before anything is unnested.
+-- Segmentations are compared with `!=`: as a second equality DuckDB would take the joins for tiny,
+-- and join the lists of all responses before those of one temperature are chosen.
 WITH unnested AS (
     SELECT
         n.response_id,
@@ -49,11 +51,11 @@ WITH unnested AS (
     INNER JOIN sentences AS n ON r.response_id = n.response_id
     INNER JOIN sentence_scores AS t
         ON n.response_id = t.response_id
-        AND n.segmentation_id = t.segmentation_id
+        AND (n.segmentation_id != t.segmentation_id) IS FALSE
         AND t.scorer_id = coalesce(getvariable('teacher'), error(getvariable('teacher_error')))
     INNER JOIN sentence_scores AS s
         ON n.response_id = s.response_id
-        AND n.segmentation_id = s.segmentation_id
+        AND (n.segmentation_id != s.segmentation_id) IS FALSE
         AND s.scorer_id = coalesce(getvariable('student'), error(getvariable('student_error')))
     LEFT JOIN sentence_scores AS d
         ON n.response_id = d.response_id

@@ -34,7 +34,8 @@ WITH counts AS (
         exact_sum(logprob_sum_student)::DOUBLE / 1e9 AS logprob_student
     FROM sentence_pairs
     WHERE
-        label_code IS NOT NULL
+        -- Of two models, a sentence with tokens under both has a label: not asking saves its filter.
+        (getvariable('distilled') IS NULL OR label_code IS NOT NULL)
         AND n_teacher >= getvariable('min_tokens')
         AND n_student >= getvariable('min_tokens')
     GROUP BY response_id, temperature

@@ -9,6 +9,8 @@ SELECT
             THEN 'there are no sentences of its segmentation'
         WHEN len(c.n_tokens) IS DISTINCT FROM len(s.byte_end)
             THEN len(c.n_tokens) || ' scores for ' || len(s.byte_end) || ' sentences'
+        WHEN list_count(c.n_tokens) + list_count(c.logprob_sum) < 2 * len(c.n_tokens)
+            THEN 'a number of tokens or a log-probability is null'
         WHEN list_min(c.n_tokens) < 0
             THEN 'a number of tokens is negative'
         WHEN NOT isfinite(list_min(c.logprob_sum)) OR NOT isfinite(list_max(c.logprob_sum))

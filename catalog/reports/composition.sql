@@ -1,12 +1,14 @@
--- Rows of the split by domain and temperature.
+-- Rows of the split by domain and temperature, and how long they are.
 SELECT
     coalesce(d.domain, 'other') AS domain,
     r.temperature,
     count(*) AS rows,
     count(DISTINCT r.question_id) AS questions,
     round(avg(l.byte_end[-1]) / 1000, 1) AS mean_kb,
+    round(quantile_disc(l.byte_end[-1], 0.1) / 1000, 1) AS p10_kb,
     round(quantile_disc(l.byte_end[-1], 0.5) / 1000, 1) AS p50_kb,
     round(quantile_disc(l.byte_end[-1], 0.9) / 1000, 1) AS p90_kb,
+    round(quantile_disc(l.byte_end[-1], 0.99) / 1000, 1) AS p99_kb,
     round(max(l.byte_end[-1]) / 1000, 1) AS max_kb
 FROM _chosen AS c
 INNER JOIN responses AS r USING (response_id)

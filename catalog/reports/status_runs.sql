@@ -19,8 +19,10 @@ counted AS (
         last.message,
         last.told_at,
         (counts ->> '$.wanted')::BIGINT AS wanted,
-        (counts ->> '$.done')::BIGINT AS done,
+        coalesce(counts ->> '$.done', if((counts ->> '$.wanted') IS NULL, NULL, '0'))::BIGINT AS done,
         coalesce((counts ->> '$.failed')::BIGINT, 0) AS failed,
+        -- what an earlier run had sampled took this one no time
+        coalesce((counts ->> '$.recovered')::BIGINT, 0) AS recovered,
         coalesce(counts ->> '$.sampled_tokens', counts ->> '$.scored_tokens')::BIGINT AS tokens,
         epoch(last.told_at - r.started_at) AS seconds
     FROM runs AS r
@@ -42,8 +44,10 @@ SELECT
     tokens,
     round(tokens / nullif(seconds, 0))::BIGINT AS "tokens/s",
     CASE
-        WHEN event = 'batch' AND done > 0
-            THEN round(seconds * (wanted - done - failed) / done / 60)::BIGINT
+        WHEN event = 'batch'
+            THEN round(
+                seconds * (wanted - done - failed) / nullif(done + failed - recovered, 0) / 60
+            )::BIGINT
     END AS minutes_left,
     message
 FROM counted

@@ -2,6 +2,7 @@
 description = "Stage 2, random sampling: T=1.0 responses chosen at random within each question"
 config = "high_t_rs"
 key = ["response_id"]
+contract = { extends = "split" }
 
 # Budgets: arXiv 2601.09088, Figure 8. Scope and candidates per question are ours: the paper states neither.
 [defaults]

@@ -2,6 +2,7 @@
 description = "Stage 1, divergence-aware sampling: the T=0.6 responses with the most Teacher sentences of each question"
 config = "low_t_das"
 key = ["response_id"]
+contract = { extends = "split" }
 
 # Budgets: arXiv 2601.09088, Figure 8. Scope and candidates per question are ours: the paper states neither.
 [defaults]

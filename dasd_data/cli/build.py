@@ -71,7 +71,7 @@ def build(
     if sqlfiles.shadows(file := found.find_view(view)):
         note(f"{file.path} takes the place of the shipped view {view}")
     if explain:
-        _explain(found, view, settings, as_json)
+        _explain(found, view, settings, trusted, as_json)
         return
     with Progress(f"build {view}") as progress:
         made = builds.build(
@@ -91,6 +91,8 @@ def build(
         print_funnel(made.funnel)
     for warning in made.warnings:
         note(f"warning: {warning}")
+    for unchecked in made.unchecked:
+        note(f"not checked: {unchecked}")
     if made.path is None:
         note(f"dry run: {count(made.rows, 'row')}, build {made.build_id}; nothing was written")
     elif made.unchanged:
@@ -99,13 +101,15 @@ def build(
         note(f"{count(made.rows, 'row')} in {made.path}")
 
 
-def _explain(catalog: Any, view: str, settings: dict[str, Any], as_json: bool) -> None:
+def _explain(
+    catalog: Any, view: str, settings: dict[str, Any], trusted: bool, as_json: bool
+) -> None:
     """The funnel as SQL comments, then the SQL: all of it can be pasted into a DuckDB shell."""
     from dataclasses import asdict
 
     from dasd_data.explain import explain
 
-    explained = explain(catalog, view, settings)
+    explained = explain(catalog, view, settings, trusted=trusted)
     if as_json:
         print_json(asdict(explained))
         return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -124,15 +126,19 @@ def print_sentences(rows: Sequence[Mapping[str, Any]], width: int = 88) -> None:
 
 
 class Progress:
-    """Progress on stderr: a bar on a terminal, else a line every 30 s. Use as a context."""
+    """Progress on stderr: a bar on a terminal, else a line every 30 s. Use as a context.
+
+    The lines come by a timer, whether or not there is anything new: a silent job looks dead.
+    """
 
     def __init__(
         self, label: str, total: float | None = None, unit: str = "rows", stream: Any = None
     ) -> None:
-        self.label, self.total, self.unit = printable(label), total, unit
-        self.done, self._detail = 0.0, ""
+        self.label, self.unit = printable(label), unit
+        self._now: tuple[float, float | None, str] = (0.0, total, "")  # one value: two threads
         self._stream = stream or sys.stderr
-        self._start = self._last = time.monotonic()
+        self._start, self._over = time.monotonic(), threading.Event()
+        self._thread: threading.Thread | None = None
         self._bar: Any = None
         self._task: Any = None
 
@@ -150,7 +156,10 @@ class Progress:
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self.label, total=self.total, rate="")
+            self._task = self._bar.add_task(self.label, total=self._now[1], rate="")
+        else:
+            self._thread = threading.Thread(target=self._tell, daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(
@@ -159,34 +168,41 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
         if self._bar:
             self._bar.stop()
+        if self._thread:
+            self._thread.join(timeout=1)  # a stream that takes nothing holds no one up
 
     def advance(self, amount: float = 1) -> None:
         """Say that `amount` more is done."""
-        self.update(self.done + amount)
+        self.update(self._now[0] + amount)
 
     def update(self, done: float, total: float | None = None, detail: str = "") -> None:
         """Say how much is done, and of how much, and what else there is to say."""
-        self.done, self._detail = done, detail
-        self.total = total if total is not None else self.total
+        self._now = (done, total if total is not None else self._now[1], detail)
         if self._bar:
-            self._bar.update(self._task, completed=done, total=self.total, rate=self._rate())
-        elif time.monotonic() - self._last >= _EVERY_S:
-            self._last = time.monotonic()
-            print(f"{self.label}: {self._rate()}{self._left()}", file=self._stream, flush=True)
+            spent = time.monotonic() - self._start
+            self._bar.update(
+                self._task, completed=done, total=self._now[1], rate=self._rate(*self._now, spent)
+            )
 
-    def _rate(self) -> str:
-        rate = self.done / max(time.monotonic() - self._start, 1e-9)
-        of = f" of {self.total:,.0f}" if self.total else ""
-        more = f", {self._detail}" if self._detail else ""
-        return f"{self.done:,.0f}{of} {self.unit}, {rate:,.{0 if rate >= 10 else 1}f}/s{more}"
+    def _tell(self) -> None:
+        while not self._over.wait(_EVERY_S):
+            (done, total, detail), spent = self._now, time.monotonic() - self._start
+            said = f"{duration(spent)} so far"
+            if done or detail:
+                said = self._rate(done, total, detail, spent)
+            if done and total:
+                said += f", {duration(spent * (total - done) / done)} left"
+            with contextlib.suppress(OSError, ValueError):  # stderr is closed, or its disk full
+                print(f"{self.label}: {said}", file=self._stream, flush=True)
 
-    def _left(self) -> str:
-        if not self.total or not self.done:
-            return ""
-        seconds = (time.monotonic() - self._start) * (self.total - self.done) / self.done
-        return f", {duration(seconds)} left"
+    def _rate(self, done: float, total: float | None, detail: str, spent: float) -> str:
+        rate = done / max(spent, 1e-9)
+        of = f" of {total:,.0f}" if total else ""
+        more = f", {detail}" if detail else ""
+        return f"{done:,.0f}{of} {self.unit}, {rate:,.{0 if rate >= 10 else 1}f}/s{more}"
 
 
 def duration(seconds: float) -> str:

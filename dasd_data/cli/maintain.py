@@ -162,7 +162,8 @@ def gc(
 
     store = dasd_data.open(catalog).store
     before = store.snapshot(parse_at(expire_before)) if expire_before else None
-    found = collect(store, expire_before=before, pending=pending, dry_run=dry_run)
+    with Progress("gc"):
+        found = collect(store, expire_before=before, pending=pending, dry_run=dry_run)
     if as_json:
         print_json(found.json())
         return

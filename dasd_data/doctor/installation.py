@@ -24,6 +24,7 @@ _NEEDED_BY = {
     "openai": "`sample` and `score` ask servers with it",
     "tiktoken": "for *.tiktoken vocabularies",
     "notebook": "for `.df()` in notebooks",
+    "report": "`push` draws the card's pictures with it",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dasd_data.doctor.finding import OK, PROBLEM, WARNING, Finding, size
-from dasd_data.doctor.installation import spill_folder, truth
+from dasd_data.doctor.installation import truth
 from dasd_data.doctor.machine import NETWORK, disk, file_system
 from dasd_data.errors import DasdError
 
@@ -75,7 +75,6 @@ def _leftovers(path: Path) -> Iterator[Finding]:
     patterns = ("tables/*/*.tmp", "tables/*/_delta_log/*.tmp", "verified.*.tmp")
     found = [p for pattern in patterns for p in path.glob(pattern)]
     found += [p for p in path.glob("builds/*/.*") if p.suffix in {".tmp", ".old"}]
-    found += [p for p in spill_folder().glob("dasd-" + "?" * 32) if _mine(p)]
     stale = [p for p in found if _age(p) > _STALE_S]
     if stale:
         total = sum(_size(p) for p in stale)
@@ -173,10 +172,6 @@ def _tokenizer(name: str) -> Finding:
         what = f"{name}: the Hub does not give it ({type(error).__name__})"
         return Finding("tokenizer", WARNING, what, do)
     return Finding("tokenizer", OK, f"{name}, on the Hub")
-
-
-def _mine(path: Path) -> bool:
-    return path.stat().st_uid == os.getuid()
 
 
 def _age(path: Path) -> float:

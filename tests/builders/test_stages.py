@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 
 import dasd_data
+from builders.executor import pending
 from builders.filters.stage import configured, filter_missing
 from builders.ingest.stage import ingest
 from builders.run import to_table
+from builders.score.engine import ScoreResult
+from builders.score.estimate import Estimate
 from builders.score.stage import dry_run, score
 from builders.segment.stage import segment_missing
-from dasd_data.errors import DamagedFileError, UnknownNameError, UsageError
+from dasd_data.cli import cli
+from dasd_data.config import Prices
+from dasd_data.errors import DamagedFileError, DataError, UnknownNameError, UsageError
 from dasd_data.writer import Writer
 
 
@@ -96,11 +101,11 @@ def test_over_context_responses_stay_unscored_with_the_reason(catalog, fake_run,
     ingest(catalog, [str(jsonl([long], "long.jsonl"))], context())
     run = fake_run(only_eligible=False, max_context=200)
     counts = score(catalog, run)
-    assert (counts["tokens"], counts["unscored: over context"]) == (6, 1)
+    assert (counts["tokens"], counts["failed: over context"]) == (6, 1)
     ((stage, reason),) = values(catalog, "SELECT stage, reason FROM attempts")
     assert stage == "score"
     assert reason.startswith("over context: ")
-    assert score(catalog, run)["unscored: over context"] == 0
+    assert score(catalog, run)["failed: over context"] == 0
 
 
 def test_where_narrows_what_is_scored_and_may_be_no_second_statement(catalog, fake_run):
@@ -133,7 +138,7 @@ def test_a_dry_run_before_the_filters_says_at_most(catalog, fake_run, capsys):
 
     found = dry_run(catalog, fake_run())
     assert (found.unfiltered, found.sequences) == (found.sequences, 6)
-    _print_estimate(found, False)
+    _print_estimate(found, 1, Prices(), False)
     assert "at most 6 responses" in capsys.readouterr().err
     ids = values(catalog, "SELECT response_id FROM responses")
     flags = [{"response_id": i, "filter": "cjk", "version": "1", "passed": False} for (i,) in ids]
@@ -141,8 +146,80 @@ def test_a_dry_run_before_the_filters_says_at_most(catalog, fake_run, capsys):
     assert dry_run(catalog.refresh(), fake_run()).unfiltered == 1
     everything = dry_run(catalog, fake_run(only_eligible=False))
     assert (everything.unfiltered, everything.sequences) == (0, 6)
-    _print_estimate(everything, False)
+    _print_estimate(everything, 1, Prices(), False)
     assert "at most" not in capsys.readouterr().err
+
+
+def test_a_dry_run_names_what_works_for_an_hour(capsys):
+    """Eight GPUs would be said to cost as much as one, or a server as a GPU."""
+    from builders.commands.score import _print_estimate
+
+    def told(gpus, workers=1):
+        found = Estimate(10, 3_600_000, 1_800_000, tokens_per_second=100.0, gpus=gpus)
+        _print_estimate(found, workers, Prices(hour=2.0), False)
+        return capsys.readouterr().err
+
+    assert "about 10.0 h at 100 tokens/s" in told(0)
+    assert "5,555.6 hours of this machine per billion candidate tokens" in told(0)
+    assert "44,444.4 GPU-hours per billion" in told(8)
+    assert "5,555.6 server hours per billion" in told(None)
+    assert "cost: 20.00" in told(8)
+    assert "about 2.5 h at 100 tokens/s, measured with one engine, by 4 workers" in told(1, 4)
+    assert "5,555.6 GPU-hours" in told(1, 4)
+    assert told(None, 4) == told(None)  # they share one server
+
+
+def test_finished_responses_are_committed_while_the_engine_is_silent(
+    catalog, fake_run, monkeypatch
+):
+    """A stalled server would keep what it had scored from the catalog, and look dead in `status`."""
+    run, seen = fake_run(only_eligible=False), []
+    whole = run.engine.score
+
+    def stalled(requests):
+        for n, result in enumerate(whole(requests)):
+            yield result
+            if n == 3:
+                monkeypatch.setattr(pending, "COMMIT_SECONDS", 0.0)
+                yield None
+                seen.extend(values(catalog.refresh(), "SELECT count(*) FROM tokens"))
+
+    run.engine.score = stalled
+    told, begun = [], []
+    score(
+        catalog,
+        run,
+        lambda counts: begun.append((counts["wanted"], counts["done"])),
+        lambda counts: told.append(counts["done"]),
+    )
+    assert seen == [(4,)]
+    assert begun[0] == (6, 0)  # rates are counted from here on
+    assert told == [4, 5, 6]
+
+
+def test_a_run_in_which_an_engine_failed_for_everything_is_a_failure(
+    catalog, fake_run, monkeypatch, capsys
+):
+    """A night's script would go on with nothing, or stop for one response that is too long."""
+    monkeypatch.setattr("builders.score.prepare.prepare", lambda catalog, options: run)
+    command = ["score", "--model", "m", "--name", "student", "--all", "--catalog", catalog.path]
+
+    def ended():
+        with cli.make_context("dasd-data", [*map(str, command)]) as context:
+            cli.invoke(context)
+
+    run = fake_run(only_eligible=False)
+    run.engine.score = lambda requests: (
+        ScoreResult(r.key, None, "not finite: nan at scored token 0") for r in requests
+    )
+    with pytest.raises(DataError, match="none of 6 responses came to anything .6 not finite.: "):
+        ended()
+    run = fake_run("short", only_eligible=False, max_context=5)
+    ended()
+    assert "6 failed: over context" in capsys.readouterr().err
+    run = fake_run("other", only_eligible=False)
+    ended()
+    ended()  # nothing is left to be done
 
 
 def test_an_interrupted_score_keeps_what_is_done(catalog, fake_run):

@@ -8,6 +8,8 @@ Prints a line per scenario with its figures; exit 1 where anything is wrong.
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 import time
 from collections import Counter
@@ -34,7 +36,7 @@ def together(works: list[Callable[[], Any]], folder: Path) -> tuple[list[Any], l
     """Do all at once, each in a process; their results, and the complaints of those that failed."""
     logs = [folder / f"{n}.log" for n in range(len(works))]
     pids = [processes.start(work, log) for work, log in zip(works, logs, strict=True)]
-    ended = [processes.finish(pid, log, 3_000) for pid, log in zip(pids, logs, strict=True)]
+    ended = processes.finish_all(pids, logs, 3_000)
     failed = [log.read_text()[-2_000:] for (code, _), log in zip(ended, logs, strict=True) if code]
     return [result for code, result in ended if code == 0], failed
 
@@ -92,24 +94,33 @@ def _hashes(store: Store, spec: Table) -> set[str]:
 
 
 def readers(folder: Path, number: int, commits: int) -> tuple[str, list[str]]:
-    """Read a pinned snapshot again and again while a writer commits; then move on."""
+    """Read a pinned snapshot again and again while a writer commits; then move on.
+
+    Every reader must have looked at a snapshot before and after a commit.
+    """
     path = folder / "work" / "read"
     processes.result(partial(_create, path), folder / "create.log")
-    done = folder / "done"
-    works: list[Callable[[], Any]] = [partial(_write, path, commits, done)]
-    works += [partial(_read, path, done) for _ in range(number)]
+    ready = folder / "ready"
+    ready.mkdir()
+    works: list[Callable[[], Any]] = [partial(_write, path, commits, ready, number)]
+    works += [partial(_read, path, ready / str(n)) for n in range(number)]
     results, failed = together(works, folder)
-    done.unlink()
     looks = [result for result in results if result is not None]
-    wrong = failed + [problem for _, _, problems in looks for problem in problems]
-    snapshots = sum(pinned for pinned, _, _ in looks)
+    wrong = failed + [problem for *_, problems in looks for problem in problems]
+    wrong += ["a reader saw no commit while it was pinned" for _, moved, _, _ in looks if not moved]
+    pinned, moved, taken = (sum(look[n] for look in looks) for n in range(3))
     return (
-        f"{number} readers through {commits} commits: {snapshots} snapshots pinned, "
-        f"{sum(n for _, n, _ in looks)} looks"
+        f"{number} readers through {commits} commits: {pinned} snapshots pinned, {moved} of them "
+        f"while there were commits, {taken} looks"
     ), wrong
 
 
-def _write(path: Path, commits: int, done: Path) -> None:
+def _write(path: Path, commits: int, ready: Path, readers: int) -> None:
+    end = time.monotonic() + 300
+    while len(list(ready.iterdir())) < readers:
+        if time.monotonic() > end:
+            raise TimeoutError("not every reader came to look")
+        time.sleep(0.01)
     writer = Writer(Store.open(path), "test")
     try:
         for n in range(commits):
@@ -125,7 +136,7 @@ def _write(path: Path, commits: int, done: Path) -> None:
                 }
             )
     finally:
-        done.touch()
+        shutil.rmtree(ready)  # a reader whose mark is gone looks once more, and ends
 
 
 _LOOK = """
@@ -137,16 +148,20 @@ FROM responses
 """
 
 
-def _read(path: Path, done: Path) -> tuple[int, int, list[str]]:
-    """Snapshots pinned, looks taken, and what changed under a reader or was missing."""
+def _read(path: Path, mark: Path) -> tuple[int, int, int, list[str]]:
+    """Snapshots pinned, those that a commit moved on from meanwhile, looks, and what was wrong."""
+    os.nice(10)  # as many readers as cores, or more, would leave the writer no time to commit
     catalog = dasd_data.open(path)
-    pinned, looks, wrong, last = 0, 0, [], False
+    pinned, moved, looks, wrong, last = 0, 0, 0, [], False
     while not last:
-        last = done.exists()
         before = catalog.snapshot.snapshot_id
         first = catalog.sql(_LOOK).fetchall()
-        for _ in range(3):
-            time.sleep(0.02)
+        newest = catalog.store.snapshot().snapshot_id
+        if not pinned:
+            mark.touch()
+        last = not mark.exists()
+        for _ in range(2):
+            time.sleep(0.1)
             again = catalog.sql(_LOOK).fetchall()
             looks += 1
             if again != first:
@@ -154,9 +169,10 @@ def _read(path: Path, done: Path) -> tuple[int, int, list[str]]:
         if first[0][-2:] != (0, 0):
             wrong.append(f"snapshot {before}: {first[0][-2:]} responses without children")
         pinned += 1
+        moved += catalog.store.snapshot().snapshot_id > newest
         if catalog.refresh().snapshot.snapshot_id < before:
             wrong.append(f"refresh moved back from snapshot {before}")
-    return pinned, looks, wrong
+    return pinned, moved, looks, wrong
 
 
 def same_builds(folder: Path, number: int) -> tuple[str, list[str]]:
@@ -164,7 +180,7 @@ def same_builds(folder: Path, number: int) -> tuple[str, list[str]]:
     base = folder / f"build{number}"
     base.mkdir()
     processes.result(partial(jobs.JOBS["build"].prepare, base), folder / "base.log")
-    processes.result(partial(_forget_part, base), folder / "base.log")
+    processes.result(partial(_forget_verified, base), folder / "base.log")
     snapshot = processes.result(partial(_newest, base), folder / "base.log")
     context = Context(file="", tokenizer=str(jobs.TINY / "teacher"))
     more = str(folder / "inputs" / "gsm8k_candidates.jsonl")
@@ -183,7 +199,7 @@ def _newest(folder: Path) -> int:
     return jobs.catalog_of(folder).snapshot.snapshot_id
 
 
-def _forget_part(folder: Path) -> None:
+def _forget_verified(folder: Path) -> None:
     (folder / "dasd.catalog" / "verified.json").unlink(missing_ok=True)
 
 

@@ -2,10 +2,11 @@
 
     python tests/faults/corruption.py --points 10000 --seed 1
 
-A point flips a bit of, truncates or deletes one file below `tables/`: data, log entry, checkpoint,
-or a note beside them; some put the times back. *Silent-wrong* is a point after which rows of the
-damaged table, at the newest or at an old snapshot, differ from the truth, and `verify` says sound;
-or after which a build succeeds with other shards. Then the file is put back.
+A point flips a bit of, truncates or deletes one file: data, log entry, checkpoint, a note beside
+them, or a file of a build; some put the times back. *Silent-wrong* is a point after which rows of
+the damaged table, at the newest or at an old snapshot, differ from the truth, and `verify` says
+sound; or after which a build succeeds with other shards; or, of a build's own files, after which
+`verify` says sound, or the same build again does not leave it whole. Then the file is put back.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import duckdb
 
 import dasd_data
 from builders.run import to_table
+from dasd_data import manifest
 from dasd_data.build import build
 from dasd_data.compact import compact
 from dasd_data.errors import DasdError
@@ -36,22 +38,22 @@ from dasd_data.store import Store
 from dasd_data.verify import verify
 from dasd_data.writer import Writer
 
-KINDS = {"data": 40, "log": 30, "checkpoint": 20, "note": 10}
+KINDS = {"data": 35, "log": 25, "checkpoint": 15, "note": 10, "build": 15}
 EVERY = 10  # one point in so many asks `verify`, whether or not rows differ
 VIEW = "SELECT response_id FROM responses"
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What an undamaged catalog gives: snapshots, rows by table and snapshot, and shards."""
+    """What an undamaged catalog gives: snapshots, rows by table and snapshot, and a build."""
 
     path: Path
     snapshots: dict[int, Any]
     rows: dict[tuple[str, int], Any]
-    shards: list[str]
+    build: dict[str, str]
 
 
-def make(path: Path, commits: int = 110) -> Truth:
+def make(path: Path, commits: int = 30) -> Truth:
     """A catalog with more commits than a checkpoint needs, compacted once on the way."""
     catalog = dasd_data.create(path, settings=False)
     (path / "views" / "all.sql").write_text(VIEW)
@@ -62,13 +64,13 @@ def make(path: Path, commits: int = 110) -> Truth:
             compact(catalog.store)
     catalog.refresh()
     newest = catalog.snapshot.snapshot_id
-    made = build(catalog, "all", out=path.parent / "built")
-    shards = [shard["sha256"] for shard in made.manifest["shards"]]
+    shutil.rmtree(build(catalog, "all").path)
+    made = build(catalog.refresh(), "all")  # at the snapshot that a build anew would be at
     numbers = (catalog.refresh().snapshot.snapshot_id, newest // 2)
     snapshots = {n: catalog.store.snapshot(n) for n in numbers}
     names = (*TABLES, SNAPSHOTS.name)
     rows = {(name, n): _read(catalog.store, name, snapshots[n]) for name in names for n in numbers}
-    return Truth(path, snapshots, rows, shards)
+    return Truth(path, snapshots, rows, _content(made.path))
 
 
 def _rows(number: int) -> dict[str, Any]:
@@ -111,9 +113,13 @@ def _read(store: Store, table: str, snapshot: Any) -> Any:
 
 def point(truth: Truth, rng: random.Random, number: int) -> tuple[str, str]:
     """Damage one file, look, and put it back. Returns the kind of damage and what came of it."""
-    place, kind = _choose(truth.path / "tables", rng)
+    place, kind = _choose(truth.path, rng)
     how = rng.choice(["flip", "flip", "flip", "truncate", "delete"])
     with _damaged(place, how, rng):
+        if kind == "build":
+            return f"{kind} {how}", _of_build(truth)
+        if not place.is_relative_to(truth.path / "tables"):
+            return f"{kind} {how}", "SILENT-WRONG" if _built_wrong(truth) else "harmless"
         table = place.relative_to(truth.path / "tables").parts[0]
         table = table if table in TABLES else SNAPSHOTS.name
         wrong = _differs(truth, table)
@@ -149,20 +155,58 @@ def _built_wrong(truth: Truth) -> bool:
             made = build(dasd_data.open(truth.path), "all", out=Path(folder) / "again")
         except DasdError:
             return False
-        return [shard["sha256"] for shard in made.manifest["shards"]] != truth.shards
+        found = _content(made.path)
+        return [found.get(name) for name in _shards(truth)] != [*_shards(truth).values()]
 
 
-def _choose(tables: Path, rng: random.Random) -> tuple[Path, str]:
+def _of_build(truth: Truth) -> str:
+    """What came of damage to a file of the build: found, and mended by the same build."""
+    (folder,) = (truth.path / "builds" / "all").iterdir()
+    kept = shutil.copytree(folder, truth.path.parent / "kept")
+    harmless = _content(folder) == truth.build  # one case of a hexadecimal digit for the other
+    try:
+        sound = verify(Store.open(truth.path)).sound
+        made = build(dasd_data.open(truth.path), "all")
+        if sound and not harmless:
+            return "SILENT-WRONG"
+        if _content(made.path) != truth.build:
+            return "SILENT-WRONG build"
+        return "harmless" if sound else "found by verify"
+    finally:
+        shutil.rmtree(folder)
+        kept.rename(folder)
+
+
+def _content(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of a build; of its manifest, of all but when it was built."""
+    found = {}
+    for path in folder.rglob("*"):
+        data = path.read_bytes() if path.is_file() else b""
+        if path.name == manifest.NAME:
+            with suppress(DasdError):
+                rest = {**manifest.parse(data, path), "built_at": "", "sha256": ""}
+                data = manifest.encode(rest)
+        found[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def _shards(truth: Truth) -> dict[str, str]:
+    return {name: digest for name, digest in truth.build.items() if name.endswith(".parquet")}
+
+
+def _choose(catalog: Path, rng: random.Random) -> tuple[Path, str]:
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
     pattern = {
         "data": "*/*.parquet",
         "log": "*/_delta_log/*.json",
         "checkpoint": "*/_delta_log/*.checkpoint.parquet",
         "note": "*/_delta_log/_last_checkpoint",
+        "build": "all/*/**/*",
     }[kind]
-    found = sorted(tables.glob(pattern))
+    folder = catalog / ("builds" if kind == "build" else "tables")
+    found = sorted(path for path in folder.glob(pattern) if path.is_file())
     if kind == "note":
-        found.append(tables / "head.json")
+        found += [folder / "head.json", catalog / "verified.json"]
     return rng.choice(found), kind
 
 
@@ -198,7 +242,6 @@ def run(
         # A build that was refused recorded nothing; one that came through did: start afresh.
         if Store.open(truth.path).snapshot() != truth.snapshots[max(truth.snapshots)]:
             shutil.rmtree(folder / "made.catalog")
-            shutil.rmtree(folder / "built")
             truth = make(folder / "made.catalog")
     assert verify(Store.open(truth.path)).sound
     return outcomes

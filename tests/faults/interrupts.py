@@ -21,11 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import builders.sample.prepare
 import builders.score.prepare
 from dasd_data.main import main as command_line
 from dasd_data.store import Store
 from tests.faults import kills, processes, state
-from tests.faults.jobs import JOBS, TINY, VIEW, fake_run, inputs, small_batches
+from tests.faults.jobs import JOBS, TINY, VIEW, fake_run, fake_sample, inputs, small_batches
 from tests.faults.steps import Steps
 
 MESSAGE = "interrupted: what was committed stays; run the same command to go on"
@@ -40,7 +41,7 @@ class Command:
     arguments: tuple[str, ...]
 
 
-NAMES = ("ingest", "segment", "score", "filter", "build", "select")
+NAMES = ("ingest", "sample", "segment", "score", "filter", "build", "select")
 
 
 def commands(folder: Path) -> dict[str, Command]:
@@ -50,6 +51,10 @@ def commands(folder: Path) -> dict[str, Command]:
     student, teacher = str(TINY / "student"), str(TINY / "teacher")
     return {
         "ingest": Command("ingest", ("ingest", str(files / "samples.jsonl"), "--tokenizer", teacher, *at)),
+        "sample": Command(
+            "sample",
+            ("sample", "--model", teacher, "--temperature", "0.6", "--max-tokens", "60", *at),
+        ),
         "segment": Command("segment", ("segment", *at)),
         "score": Command("score", ("score", "--model", student, "--name", "student", *at)),
         "filter": Command("filter", ("filter", "--tokenizer", student, *at)),
@@ -109,6 +114,7 @@ def run(
 
     def work() -> int:
         builders.score.prepare.prepare = lambda catalog, options: fake_run(options.name)
+        builders.sample.prepare.prepare = lambda catalog, options: fake_sample()
         before()
         sys.argv = ["dasd-data", *command.arguments]
         code: Any = None

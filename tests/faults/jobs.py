@@ -22,6 +22,7 @@ import builders.score.stage as score_stage
 import builders.segment.stage as segment_stage
 import builders.select as select_stage
 import dasd_data
+from builders.executor import pending
 from builders.filters import FILTERS
 from builders.sample.engine import Sampling
 from builders.sample.fake import FakeGenerator
@@ -75,8 +76,8 @@ def small_batches() -> None:
     """Make the stages of this process commit often."""
     ingest_stage.BATCH_BYTES = 25_000
     segment_stage.TEXT_ROWS, segment_stage.SCORE_ROWS = 8, 8
-    sample_stage.COMMIT_BYTES, sample_stage.READ_QUESTIONS = 20_000, 4
-    score_stage.COMMIT_ROWS, score_stage.READ_ROWS = 9, 4
+    pending.COMMIT_BYTES = 20_000
+    sample_stage.READ_QUESTIONS, score_stage.READ_ROWS = 4, 4
     filter_stage.ROWS = 9
     materialize.BATCH_ROWS = 4
     texts.RUN_BYTES, texts.PIECE_BYTES = 4_000, 1_000
@@ -98,17 +99,22 @@ def segment(folder: Path, step: Step = lambda name: None) -> None:
 
 def sample(folder: Path, step: Step = lambda name: None) -> None:
     """Sample what the questions lack with an engine without a model."""
+    progress = lambda counts: step("sample: progress")  # noqa: E731
+    sample_stage.sample(catalog_of(folder), fake_sample(), progress)
+
+
+def fake_sample() -> SampleRun:
+    """A sample run without a model, with the tiny teacher's prompt."""
     prompt = load_prompt(TINY / "teacher")
     engine = FakeGenerator(prompt.tokenizer.encode, max_context=600)
     sampling = Sampling(0.6, max_tokens=400, stop_ids=prompt.stop_ids)
-    what = SampleRun(engine, prompt, prompt.describe(engine.describe()), "sampled", sampling)
-    sample_stage.sample(catalog_of(folder), what, lambda counts: step("sample: progress"))
+    return SampleRun(engine, prompt, prompt.describe(engine.describe()), "sampled", sampling)
 
 
 def score(folder: Path, step: Step = lambda name: None) -> None:
     """Score everything with an engine without a model."""
     run = fake_run("student")
-    score_stage.score(catalog_of(folder), run, lambda done, total: step("score: progress"))
+    score_stage.score(catalog_of(folder), run, lambda counts: step("score: progress"))
 
 
 def filters(folder: Path, step: Step = lambda name: None) -> None:
@@ -202,8 +208,8 @@ def real_score(folder: Path, step: Step = lambda name: None) -> None:
     from builders.score.prepare import Options, prepare
 
     catalog = catalog_of(folder)
-    options = Options(str(TINY / "student"), "student", device="cpu", everything=True)
-    progress = lambda done, total: step("score: progress")  # noqa: E731
+    options = Options(model=str(TINY / "student"), name="student", device="cpu", everything=True)
+    progress = lambda counts: step("score: progress")  # noqa: E731
     score_stage.score(catalog, prepare(catalog, options), progress)
 
 

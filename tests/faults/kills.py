@@ -2,6 +2,9 @@
 
     python -m tests.faults.kills --points 1000 --seed 0
 
+`--points` are shared between the stages; a stage with more steps than its share has a sample of
+them. `--commits` tries every commit of each stage, and the points besides.
+
 A point runs a stage in a child process that dies by SIGKILL, at a numbered step or at a random
 time, once or twice in a row. Then the catalog is reopened: its newest snapshot is whole, nothing
 that was acknowledged is gone, and the same command, run again, ends with the rows, shards and files

@@ -81,6 +81,23 @@ def finish(pid: int, log: Path, within: float = 300.0) -> tuple[int, Any]:
     return code, pickle.loads(result.read_bytes()) if code == 0 else None
 
 
+def finish_all(pids: list[int], logs: list[Path], within: float) -> list[tuple[int, Any]]:
+    """Wait for children, all within one time, or a minute once one failed; leave none behind."""
+    end, left = time.monotonic() + within, dict.fromkeys(pids)
+    ended: list[tuple[int, Any]] = []
+    try:
+        for pid, log in zip(pids, logs, strict=True):
+            del left[pid]
+            ended.append(finish(pid, log, max(end - time.monotonic(), 0.0)))
+            if ended[-1][0]:  # others may wait for it
+                end = min(end, time.monotonic() + 60)
+        return ended
+    finally:
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
 def result(work: Callable[[], Any], log: Path) -> Any:
     """What `work` returns, done in a child."""
     code, found = finish(start(work, log), log)

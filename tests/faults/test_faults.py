@@ -29,7 +29,7 @@ def script(name: str, *arguments: str, within: int = 900) -> str:
 @pytest.mark.parametrize("stage", ["ingest", "segment", "score", "filter", "build"])
 def test_a_stage_killed_at_any_commit_step_loses_and_repeats_nothing(stage):
     """After a crash a user would find rows gone, twice, or a catalog that does not open."""
-    table = script("kills", "--commits", "--points", "4", "--rows", "2", "--stages", stage)
+    table = script("kills", "--commits", "--points", "2", "--rows", "2", "--stages", stage)
     assert table.splitlines()[1].split()[5:8] == ["0", "0", "0"]
 
 
@@ -37,31 +37,31 @@ def test_a_stage_killed_at_any_commit_step_loses_and_repeats_nothing(stage):
 @pytest.mark.parametrize("stage", ["select", "sample"])
 def test_a_long_stage_that_is_killed_ends_the_same_when_it_is_run_again(stage):
     """A crash in the hours of scoring or sampling would change which candidates are chosen."""
-    script("kills", "--points", "6", "--rows", "2", "--stages", stage)
+    script("kills", "--points", "2", "--rows", "2", "--stages", stage)
 
 
 @pytest.mark.slow
 def test_ctrl_c_between_commits_keeps_what_is_done_and_says_how_to_go_on():
     """A user who stops a job would lose its work, or see a stack trace."""
-    script("interrupts", "--steps", "4", "--points", "0")
+    script("interrupts", "--steps", "2", "--points", "0")
 
 
 @pytest.mark.slow
 def test_ctrl_c_at_any_time_is_no_stack_trace():
     """A user who stops a job while it loads or computes would see a stack trace."""
-    script("interrupts", "--steps", "0", "--points", "6", "--commands", "ingest", "score", "build")
+    script("interrupts", "--steps", "0", "--points", "3", "--commands", "ingest", "score", "build")
 
 
 @pytest.mark.slow
 def test_a_full_disk_stops_a_job_cleanly_and_it_goes_on_once_there_is_room():
     """A full disk would end in a stack trace, or in half a commit."""
-    script("disk_full", "--every", "12", "--stages", "ingest", "build")
+    script("disk_full", "--every", "24", "--stages", "ingest", "sample", "build")
 
 
 @pytest.mark.slow
 def test_a_file_that_cannot_grow_stops_a_job_cleanly():
     """A quota would end in a stack trace, or in half a commit."""
-    script("disk_full", "--limits", "--every", "8", "--stages", "ingest", "score")
+    script("disk_full", "--limits", "--every", "16", "--stages", "ingest", "score")
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ import importlib.util
 import json
 import os
 import sys
-import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 NEVER = 10**12
@@ -24,7 +25,7 @@ def main() -> int:
     if importlib.util.find_spec("atheris") is None:
         print("skipped: atheris is not installed (pip install 'dasd-data[fuzz]')")
         return 0
-    from tests.fuzz.engine import fuzz, instrumented
+    from tests.fuzz.engine import fuzz_named, instrumented
 
     targets = instrumented()
     unknown = [name for name in arguments.targets if name not in targets]
@@ -32,15 +33,18 @@ def main() -> int:
         sys.exit(f"no target named {', '.join(unknown)}; there is {', '.join(targets)}")
     print(f"{'target':<12} {'inputs':>10} {'per CPU s':>10} {'findings':>9}", flush=True)
     findings: list[str] = []
-    for name in arguments.targets or targets:
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as work:
-            done = fuzz(
-                targets[name], Path(work), arguments.out / name, arguments.runs, arguments.seconds,
-                arguments.seed,
-            )  # fmt: skip
-        rate = done.inputs / max(done.cpu_s, 1e-9)
-        print(f"{name:<12} {done.inputs:>10,} {rate:>10,.0f} {len(done.findings):>9}", flush=True)
-        findings += [f"{name}: {text}" for text in done.findings]
+
+    names = arguments.targets or list(targets)
+    chosen = (arguments.out, arguments.runs, arguments.seconds, arguments.seed)
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("fork")) as pool:
+        running = [pool.submit(fuzz_named, name, *chosen) for name in names]
+        for name, future in zip(names, running, strict=True):
+            done = future.result()
+            rate = done.inputs / max(done.cpu_s, 1e-9)
+            print(
+                f"{name:<12} {done.inputs:>10,} {rate:>10,.0f} {len(done.findings):>9}", flush=True
+            )
+            findings += [f"{name}: {text}" for text in done.findings]
     for finding in findings:
         print(finding)
     if arguments.json:
@@ -53,6 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="default: all")
     parser.add_argument("--runs", type=int, default=NEVER, help="inputs for each target")
     parser.add_argument("--seconds", type=float, default=float(NEVER), help="CPU time for each")
+    parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("fuzz-findings"))
     parser.add_argument("--json", type=Path, help="also write the findings there, as a list")

@@ -27,6 +27,8 @@ TEXTS = [b"analysis", b"final", b"commentary", b"assistant", b"user", b"system",
          b" to=", b" json", b"\n\n", b"<think>", b"</think>", b"\xc3\xa9", b"\xf0\x9f", b"\x99\x82",
          b"Reasoning: high", b" ", b"assistantfinal", b"<|channel|>", b"e\xcc\x81"]  # fmt: skip
 SPECIAL = sorted(HARMONY_SPECIALS)
+NAMED = [SPECIAL[n % len(SPECIAL)] for n in range(100)]
+NAMED += [256 + n % len(TEXTS) for n in range(80)]  # ids by the byte that stands for them
 
 
 @cache
@@ -41,15 +43,12 @@ def harmony_table() -> TokenTable:
 
 def token_ids(choices: Choices) -> NDArray[np.int32]:
     """Ids of the table: half of them structure and names, now and then one that is not in it."""
-    ids = []
-    while choices.more:
-        kind = choices.below(256)
-        if kind < 100:
-            ids.append(SPECIAL[kind % len(SPECIAL)])
-        elif kind < 180:
-            ids.append(256 + (kind - 100) % len(TEXTS))
+    ids, data = [], iter(choices.rest())
+    for kind in data:
+        if kind < len(NAMED):
+            ids.append(NAMED[kind])
         else:
-            ids.append(choices.below(256) if kind < 255 else 199_000)
+            ids.append(next(data, 0) if kind < 255 else 199_000)
     return np.array(ids, np.int32)
 
 
@@ -223,7 +222,7 @@ TEXT = (
     Target("sentences", sentences, SENTENCES, PUNCTUATION, 8192),
     Target("think", think, [b"\x01\nT\n\x02\n\nA", b"T\n\x02\nA", b"A \x02 \x01", b" \x01T"],
            [b"<think>", b"</think>", b"\n", b"\x01", b"\x02"], 4096),
-    Target("harmony", harmony, [_RUN, bytes(range(256))], max_len=512),
+    Target("harmony", harmony, [_RUN, bytes(range(256))], max_len=256),
     Target("fitting", fitting, [b"\1\5T\n a.\7answer.\0\1\2\3", b"\0\3abc\2\1\1\1\1\0" + _RUN]),
     Target("tokenizer", tokenizer, [b"\0" + json.dumps(t).encode() for t in TOKENIZERS]
            + [b"\1IQ== 0\nIg== 1\n", b"\2\0\2\5\6", b"\2\1\1\3\1"], [b'"id":', b'"type":'], 4096),

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = (
     "jsonl", "document", "csv", "file", "parquet", "arrow", "streams", "shapes", "openai",
     "objects", "sentences", "think", "harmony", "fitting", "tokenizer", "front", "toml", "set",
+    "manifest", "log",
 )  # fmt: skip
 FINDINGS = json.loads((Path(__file__).parent / "findings.json").read_text())
 

@@ -20,21 +20,32 @@ os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 
 import dasd_data
+from builders.run import to_table
 from builders.sample import prepare, stage
 from builders.sample.engine import SampleRequest, Sampling
+from builders.sample.fake import FakeGenerator
 from builders.sample.openai_engine import OpenAIGenerator
+from builders.sample.plan import SampleRun
 from builders.sample.probe import check_raw
 from builders.sample.prompt import load_prompt
 from builders.sample.vllm_engine import VLLMGenerator
+from builders.score import prepare as score_prepare
+from builders.score import vllm_engine
+from builders.score.compare import compare
 from builders.score.engine import ScoreRequest
 from builders.score.server import Server
+from builders.score.stage import score
 from builders.score.transformers_engine import TransformersScorer
+from builders.score.vllm_engine import VLLMScorer
 from dasd_data.errors import DataError, UsageError
+from dasd_data.keys import question_id
+from dasd_data.writer import Writer
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 ROOT = Path(__file__).parents[2]
 TEACHER = ROOT / "examples" / "tiny" / "teacher"
+STUDENT = TEACHER.with_name("student")
 PROMPT = load_prompt(TEACHER)
 SAMPLING = Sampling(0.6, 0.95, max_tokens=200, stop_ids=PROMPT.stop_ids)
 SETTINGS = {"enforce_eager": True, "gpu_memory_utilization": 0.2, "max_model_len": 2048}
@@ -100,6 +111,7 @@ def again(asked, found):
 
 
 def worst(scored, found):
+    scored = [r for r in scored if r is not None]
     return max(float(np.abs(r.logprobs - found[r.key].logprobs).max()) for r in scored)
 
 
@@ -211,15 +223,10 @@ def test_processed_log_probs_are_found_out():
         check_raw(engine, PROMPT, Sampling(0.4, max_tokens=100, stop_ids=PROMPT.stop_ids))
 
 
-def test_the_command_fills_a_catalog(tmp_path, monkeypatch):
-    """Engine and stage would not fit together."""
-    monkeypatch.chdir(tmp_path)
-    catalog = dasd_data.create(tmp_path / "dasd.catalog")
-    from builders.run import to_table
-    from dasd_data.keys import question_id
-    from dasd_data.writer import Writer
-
-    texts = [f"What is {n} + {n}?" for n in range(20)]
+def asking(folder, n):
+    """A catalog of questions."""
+    catalog = dasd_data.create(folder / "dasd.catalog")
+    texts = [f"What is {i} + {i}?" for i in range(n)]
     rows = [{"question_id": question_id(t), "text": t} for t in texts]
     sources = [
         {"question_id": question_id(t), "source": "made", "row": t, "domain": "math"} for t in texts
@@ -230,12 +237,17 @@ def test_the_command_fills_a_catalog(tmp_path, monkeypatch):
             "question_sources": to_table("question_sources", sources),
         }
     )
+    return catalog.refresh()
+
+
+def test_the_command_fills_a_catalog(tmp_path):
+    """Engine and stage would not fit together."""
+    catalog = asking(tmp_path, 20)
     options = prepare.Options(
-        str(TEACHER), 0.6, engine="vllm", n=2, max_tokens=200, dtype="float32",
+        model=str(TEACHER), temperature=0.6, engine="vllm", n=2, max_tokens=200, dtype="float32",
         engine_arguments=SETTINGS,
     )  # fmt: skip
-    what = prepare.prepare(catalog.refresh(), options)
-    counts = stage.sample(catalog, what)
+    counts = stage.sample(catalog, prepare.prepare(catalog, options))
     assert counts["responses"] == 40
     (row,) = catalog.sql(
         "SELECT engine, engine_version, dtype, logprobs_mode FROM scorers"
@@ -245,10 +257,56 @@ def test_the_command_fills_a_catalog(tmp_path, monkeypatch):
     assert row == ("vllm", vllm.__version__, "float32", "raw_logprobs")
 
 
+def test_a_student_s_training_render_has_the_same_scores_on_both_backends(tmp_path):
+    """Which candidates teach a student would depend on what computed its probabilities."""
+    catalog = asking(tmp_path, 20)
+    fake = FakeGenerator(PROMPT.tokenizer.encode)
+    scorer = PROMPT.describe(fake.describe())
+    stage.sample(catalog, SampleRun(fake, PROMPT, scorer, "teacher", SAMPLING, n=2))
+    for engine in ("vllm", "transformers"):
+        options = score_prepare.Options(
+            model=str(STUDENT), name=engine, engine=engine, dtype="float32", everything=True,
+            engine_arguments=SETTINGS, repeat=0,
+        )  # fmt: skip
+        counts = score(catalog, score_prepare.prepare(catalog, options))
+        assert counts["done"] == 40
+    found = compare(catalog, "vllm", "transformers")
+    assert found["differ"].keys() == {"engine", "engine_version"}
+    assert found["tokens"] > 1_000
+    assert found["max_gap"] < 1e-4
+    assert found["labelled"] > 100
+    assert found["flips"] <= found["labelled"] / 100
+
+
+def test_a_gpu_s_memory_is_not_filled_with_the_logits_of_a_step(monkeypatch):
+    """Scoring on a GPU would run out of memory at its defaults: 20 GB of logits at once."""
+    import vllm
+
+    asked = {}
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def load(**settings):
+        asked.update(settings)
+        raise Stop
+
+    monkeypatch.setattr(vllm, "LLM", load)
+    for cpu, kind, batched in (
+        (True, VLLMScorer, 32_768), (True, VLLMGenerator, 32_768),
+        (False, VLLMScorer, 2_048), (False, VLLMGenerator, None),
+    ):  # fmt: skip
+        monkeypatch.setattr(type(vllm_engine.current_platform), "is_cpu", lambda self, c=cpu: c)
+        with pytest.raises(Stop):
+            kind(TEACHER)
+        assert asked["max_num_batched_tokens"] == batched
+
+
 def test_arguments_on_which_values_depend_are_part_of_the_scorer(engine):
     """Values of a quantized model would be filed with those of the model itself."""
     import vllm
 
+    assert engine.gpus == 0
     assert engine.describe().engine_version == vllm.__version__  # those of SETTINGS do not count
     other = VLLMGenerator(
         TEACHER, dtype="float32", arguments={**SETTINGS, "kv_cache_dtype": "auto"}

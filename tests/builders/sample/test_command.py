@@ -25,6 +25,7 @@ def test_a_teacher_is_sampled_seen_at_work_and_gone_on_with(command, tmp_path):
     planned = command(*options, "--n", 2, "--limit", 4, "--dry-run")
     assert "8 samples of 4 questions" in planned.stderr
     assert "at most 1,200 sampled" in planned.stderr
+    assert "the samples are kept as the teacher's" in planned.stderr
 
     done = command(*options, "--n", 2, "--limit", 4, "--json", "--log", "log.jsonl")
     assert done.returncode == 0, done.stderr

@@ -18,12 +18,15 @@ import pytest
 pytest.importorskip("openai")
 pytest.importorskip("transformers")
 
+from benchmarks.fake_server import FakeServer
 from builders.sample.engine import SampleRequest, Sampling
 from builders.sample.fake import FakeGenerator
 from builders.sample.openai_engine import OpenAIGenerator
 from builders.sample.prompt import load_prompt
 from builders.score.engine import ScoreRequest
-from builders.score.server import KEY, Limit, Server
+from builders.score.load_limit import FIRST, Limit
+from builders.score.openai_engine import PROBE
+from builders.score.server import KEY, Server
 from dasd_data.errors import DataError, DeniedError, RemoteError, UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -82,6 +85,9 @@ def test_ids_and_log_probs_come_through(spelling):
         found = engine(url)
         assert found.max_context == 100_000
         assert found.describe().engine_version == "fake-1"
+        probe = ScoreRequest("p", np.array(PROMPT.tokenizer.encode(PROBE), np.int32), 1)
+        (echoed,) = FakeGenerator(PROMPT.tokenizer.encode, "fake").score([probe])
+        assert found.echo == pytest.approx(echoed.logprobs.tolist(), abs=1e-3)
         asked = requests(20)
         same(made(found, asked), direct(asked))
         cut = Sampling(0.6, max_tokens=20, stop_ids=PROMPT.stop_ids)
@@ -118,6 +124,25 @@ def test_an_overloaded_server_is_asked_less():
         assert found.server.limit.now < 40
     assert seen["error"] < 400
     assert seen["most at once"] > 8
+
+
+@pytest.mark.slow
+def test_answers_that_are_here_are_given_when_a_run_is_interrupted():
+    """Ctrl-C would throw away what a server was paid for."""
+    with serving() as (url, _):
+        found, asked = engine(url), requests(200)
+        results = found.generate(iter(asked), SAMPLING)
+        first = next(r for r in results if r is not None)
+        end = time.monotonic() + 60
+        while found.server.limit.now == FIRST:  # until the others of the first round are answered
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        left = [results.throw(KeyboardInterrupt())]
+        with pytest.raises(KeyboardInterrupt):
+            left += results
+    assert len(left) >= 8
+    given = {r.key: r for r in (first, *left)}
+    same(given, {key: r for key, r in direct(asked).items() if key in given})
 
 
 def test_the_limit_grows_by_rounds_and_is_halved_once_a_round():
@@ -245,19 +270,21 @@ def asked_of(server, n, **more):
     return (answer for answer in found if answer is not None)
 
 
-def test_nothing_of_the_server_s_own_is_drawn_with():
+def test_nothing_of_the_server_s_own_is_drawn_with(start):
     """A model's generation_config.json would cut the distribution, and its log-probs not tell."""
     off = {
         "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
     }  # fmt: skip
-    found = OpenAIGenerator.__new__(OpenAIGenerator)
-    found.max_context, found.table = None, None
-    with answering(lambda *_: WORKS) as (url, got):
-        found.server = Server(url, "fake")
-        (result,) = (r for r in found.generate(requests(1), SAMPLING) if r is not None)
-    assert result.error == "unreadable answer: the server left out the log-probs"
-    (body,) = got
+    got = []
+
+    class Listening(FakeServer):
+        def _complete(self, request):
+            got.append(request)
+            return super()._complete(request)
+
+    made(engine(f"http://{start(Listening(TEACHER))}"), requests(1))
+    body = got[-1]
     assert {k: body[k] for k in off} == off
     assert (body["temperature"], body["top_p"], body["seed"]) == (0.6, 1.0, 100)
 
@@ -328,13 +355,15 @@ def test_another_site_than_a_server_is_told(kind, body):
     assert "\n" not in str(error.value)
 
 
-def test_a_version_that_cannot_be_had_is_none():
+@pytest.mark.parametrize("answer", [(403, {}), (404, {}), (200, ["1"]), (200, {"version": 1})])
+def test_a_version_that_cannot_be_had_is_none(answer, start):
     """A server would be refused for a route that it need not have."""
-    found = OpenAIGenerator.__new__(OpenAIGenerator)
-    for answer in (403, "", b""), (200, "application/json", b"{"), (200, "text/html", b"<html>"):
-        with answering(lambda *_, a=answer: a) as (url, _):
-            found.server = Server(url, "fake")
-            assert found._version() is None
+
+    class Another(FakeServer):
+        def _found(self, path, headers, request):
+            return answer if path == "/version" else super()._found(path, headers, request)
+
+    assert engine(f"http://{start(Another(TEACHER))}").describe().engine_version is None
 
 
 def test_failures_are_told_once_the_server_answers_again(monkeypatch):

@@ -159,3 +159,11 @@ def test_a_template_that_asks_whether_there_is_a_clock_gets_its_day(shared_data,
     template.write_text(dated + template.read_text())
     prompt = load_prompt(tmp_path, date="2025-06-28")
     assert prompt.tokenizer.decode(prompt.ids("Hi").tolist()).startswith("Today: 28 Jun 2025. ")
+
+
+def test_harmony_s_ends_are_those_of_the_generation_configuration_too(shared_data, tmp_path):
+    """vLLM stops gpt-oss at 199999 as well: a row to be flagged would be a failure to be retried."""
+    for file in shared_data("tokenizers/gpt-oss").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [200002, 199999, 200012]}')
+    assert load_prompt(tmp_path, date="2025-06-28").stop_ids == (RETURN, CALL, 199999)

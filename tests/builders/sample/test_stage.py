@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +14,17 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from builders.executor import pending
+from builders.ingest.batch import scorer_id, scorer_row
+from builders.records import Scorer
 from builders.run import Run
-from builders.sample import stage
 from builders.sample.engine import SampleResult, Sampling
 from builders.sample.fake import FakeGenerator
 from builders.sample.plan import SampleRun, Wanted, changes, estimate
+from builders.sample.prepare import _policy
 from builders.sample.prompt import load_prompt
 from builders.sample.stage import sample
+from dasd_data import sqlfiles
 from dasd_data.errors import DeniedError, UnknownNameError, UsageError
 from dasd_data.keys import question_id
 
@@ -70,7 +77,8 @@ def plan(engine, **more):
     settings = {"temperature": 0.6, "max_tokens": 500} | more.pop("sampling", {})
     sampling = Sampling(stop_ids=PROMPT.stop_ids, **settings)
     scorer = PROMPT.describe(engine.describe())
-    return SampleRun(engine, PROMPT, scorer, "teacher", sampling, **more)
+    name = more.pop("name", "teacher")
+    return SampleRun(engine, PROMPT, scorer, name, sampling, **more)
 
 
 def responses(catalog):
@@ -108,6 +116,8 @@ def test_a_sample_is_a_response_with_tokens_sentences_and_sums(catalog):
         scored = [v for v, b in zip(row["logprobs"], row["token_bytes"], strict=True) if b]
         assert sum(row["per"]) == len(scored)
         assert sum(row["logprob_sum"]) == pytest.approx(sum(scored), rel=1e-5)
+    seen = catalog.sql("SELECT count(*) FROM sentences_flat").fetchall()
+    assert seen == [(sum(len(row["per"]) for row in rows.to_dicts()),)]  # no other run told how
     assert rows["question_id"].n_unique() == 3
     assert rows["answer"].n_unique() == 6  # no two samples share a seed
 
@@ -178,6 +188,7 @@ def test_what_was_cut_off_is_sampled_again_under_another_cap_only(catalog):
     assert cut > 0
     with pytest.raises(UsageError, match=f"the {cut} truncated.*another --max-tokens or --se"):
         run(catalog, limit=4, retry="truncated", sampling={"max_tokens": 60})
+    assert len(catalog.refresh().configurations("sample")) == 1  # it is no run that failed
     engine, _ = run(catalog, limit=4, retry="truncated")
     assert len(engine.asked) == cut
     assert not run(catalog, limit=4, retry="truncated")[0].asked  # whole ones are there now
@@ -210,7 +221,6 @@ def test_a_run_that_dies_within_a_commit_is_taken_up(step, catalog, monkeypatch)
 
     def die():
         died.append(step)
-        monkeypatch.setattr(stage, "_commit", lambda *arguments: None)  # the dead do nothing more
         raise DiedError
 
     def dying(self, batches):
@@ -229,7 +239,7 @@ def test_a_run_that_dies_within_a_commit_is_taken_up(step, catalog, monkeypatch)
         return die()
 
     monkeypatch.setattr(Run, "append", dying)
-    monkeypatch.setattr(stage, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(pending, "COMMIT_SECONDS", 0.0)
     with pytest.raises(DiedError):
         run(catalog, limit=4)
     monkeypatch.undo()
@@ -268,7 +278,7 @@ def test_an_interruption_commits_what_is_done(catalog):
 
 def test_finished_samples_are_committed_while_a_long_one_goes_on(catalog, monkeypatch):
     """The longest completion of a batch would hold back all others for hours."""
-    monkeypatch.setattr(stage, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(pending, "COMMIT_SECONDS", 0.0)
     seen = []
 
     def look(request):
@@ -306,6 +316,7 @@ def test_changed_settings_are_told(catalog):
     found = changes(catalog, changed)
     assert found["seed"] == (0, 3)
     assert found["date"] == (None, "2026-01-01")
+    assert changes(catalog, plan(engine, policy="student")) == {"policy": ("teacher", "student")}
 
 
 def test_an_estimate_counts_what_a_run_then_does(catalog):
@@ -317,10 +328,11 @@ def test_an_estimate_counts_what_a_run_then_does(catalog):
     assert not engine.asked
     _, counts = run(catalog, engine, n=2, limit=4)
     assert before.prompt_tokens == counts["prompt_tokens"]
+    assert before.most_bytes == 8 * 500 * 16 + 4 * counts["prompt_tokens"]
     after = estimate(catalog, plan(engine, n=3, limit=4))
     assert after.samples == 4
     assert after.expected_tokens == round(4 * counts["sampled_tokens"] / 8)
-    assert after.bytes > 0
+    assert 0 < after.bytes < before.most_bytes
 
 
 def test_keys_of_other_settings_differ():
@@ -332,13 +344,14 @@ def test_keys_of_other_settings_differ():
         plan(engine, sampling={"temperature": 1.0}),
         plan(engine, sampling={"top_p": 0.9}),
         plan(engine, sampling={"max_tokens": 501}),
+        plan(engine, policy="student"),
         plan(Engine(model="other")),
         replace(base, scorer=replace(base.scorer, revision="abc")),
         replace(base, scorer=replace(base.scorer, engine_version="2")),
     ]
     keys = {p.response_id("q", 0) for p in [base, *others]}
     keys |= {base.response_id("q", 1), base.response_id("p", 0)}
-    assert len(keys) == 10
+    assert len(keys) == 11
     seeds = {
         p.sample_seed(Wanted("", q, i, attempt))
         for p in (base, plan(engine, sampling={"temperature": 1.0}))
@@ -360,7 +373,10 @@ def test_a_retry_that_dies_is_taken_up(catalog, monkeypatch):
     engine.instead[1] = lambda request: SampleResult(request.key, error="server: gone")
     run(catalog, engine, limit=1)
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "_commit_responses", lambda *arguments: 1 / 0)
+        append = Run.append
+        patched.setattr(
+            Run, "append", lambda run, rows: 1 / ("responses" not in rows) and append(run, rows)
+        )
         with pytest.raises(ZeroDivisionError):
             run(catalog, limit=1, retry="failed")
     engine, counts = run(catalog.refresh(), limit=1)
@@ -414,9 +430,152 @@ def test_an_end_that_is_none_of_the_stop_ids_is_a_failure(catalog):
 
 def test_a_long_wait_is_seen_from_outside(catalog, monkeypatch):
     """`status` would take a run for dead whose completions take an hour each."""
-    monkeypatch.setattr(stage, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(pending, "COMMIT_SECONDS", 0.0)
     run(catalog, limit=1)
     events = catalog.sql(
         "SELECT event, counts ->> '$.done' FROM run_events ORDER BY sequence"
     ).fetchall()
     assert events == [("batch", None), ("batch", "1"), ("done", "1")]
+
+
+def test_the_begin_of_the_work_is_told(catalog):
+    """Rates would count the minutes before it, or leave out the first completions."""
+    told = []
+    engine = FakeGenerator(PROMPT.tokenizer.encode)
+    sample(
+        catalog,
+        plan(engine, limit=1),
+        lambda counts: told.append((counts["wanted"], counts["done"])),
+    )
+    assert told[0] == (1, 0)
+    assert told[-1] == (1, 1)
+
+
+def test_a_completion_that_is_no_text_keeps_its_tokens(catalog):
+    """What was paid for would be gone, and nobody could see what the model wrote."""
+    engine = Engine()
+    ids = np.array([5, 99_999], np.int32)
+    logprobs = np.full(2, -1, np.float32)
+    engine.instead[1] = lambda request: SampleResult(request.key, ids, logprobs, "length")
+    _, counts = run(catalog, engine, limit=2)
+    assert (counts["done"], counts["failed: unreadable completion"]) == (1, 1)
+    (row,) = catalog.sql("SELECT token_ids FROM attempts").fetchall()
+    assert row == ([5, 99_999],)
+    done = catalog.sql("SELECT sum(n_tokens) FROM tokens").fetchall()[0][0]
+    assert counts["sampled_tokens"] == done + 2  # they have their price
+
+
+def test_a_run_sees_questions_that_came_after_the_catalog_was_opened(catalog, append):
+    """A run started in a notebook would leave out the newest questions."""
+    key = question_id("New?")
+    append(catalog, "questions", [{"question_id": key, "text": "New?"}])
+    source = {"question_id": key, "source": "made", "row": "x", "domain": "math"}
+    append(catalog, "question_sources", [source])
+    assert run(catalog)[1]["done"] == 11
+
+
+def test_answers_at_hand_are_kept_when_ctrl_c_comes_in_a_commit(catalog, monkeypatch):
+    """What a server had answered by then would be thrown away."""
+
+    class Eager(Engine):
+        def generate(self, requests, sampling):
+            results = list(FakeGenerator.generate(self, requests, sampling))
+            try:
+                while results:
+                    yield results.pop()
+            except KeyboardInterrupt:
+                yield from results
+                raise
+
+    stopped = []
+
+    def stop(counts):
+        if counts["done"] and not stopped:
+            stopped.append(counts["done"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sample(catalog, plan(Eager()), stop)
+    assert stopped == [1]
+    assert len(responses(catalog.refresh())) == 10
+
+
+def test_a_student_s_samples_are_no_candidates_of_a_teacher(catalog):
+    """The answers of a student would stand in a split that is to teach it."""
+    run(catalog, limit=2)
+    run(catalog, Engine(model="student"), limit=2, name="student", policy="student")
+    found = catalog.sql("SELECT policy, model FROM candidates ORDER BY ALL").fetchall()
+    assert found == [("student", "student")] * 2 + [("teacher", "fake")] * 2
+    unscored = {"require_scores": False, "filter_after": True}
+    assert catalog.sql("SELECT DISTINCT model FROM pool", **unscored).fetchall() == [("fake",)]
+
+
+def test_another_policy_makes_other_samples(catalog, monkeypatch):
+    """A wrong --policy would stay for good, or a run that died would block the right one."""
+    append = Run.append
+
+    def dying(self, batches):
+        if "responses" in batches:
+            self.writer._announce(batches["responses"])
+            raise KeyboardInterrupt
+        return append(self, batches)
+
+    monkeypatch.setattr(Run, "append", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(catalog, limit=1)
+    monkeypatch.undo()
+    assert run(catalog.refresh(), limit=1, policy="student")[1]["done"] == 1
+    assert run(catalog, limit=1)[1]["recovered"] == 1
+    found = catalog.sql("SELECT policy FROM responses ORDER BY ALL").fetchall()
+    assert found == [("student",), ("teacher",)]
+
+
+def test_whose_samples_are_is_told_by_name_model_or_scorer(catalog, append):
+    """A student that dasd.toml names otherwise would be taken for a teacher."""
+    scorer = Scorer("qwen", context="sampled_prompt")
+    rendered = scorer_row(replace(scorer, context="training_render"), "other", None)
+    append(catalog, "scorers", [rendered])
+    ids = scorer_id(scorer), rendered["scorer_id"]
+    settings, catalog = catalog.config, catalog.refresh()
+
+    def policy(name="tiny", **aliases):
+        catalog.config = replace(settings, scorers=aliases)
+        return _policy(catalog, name, scorer)
+
+    assert {policy("student"), policy("distilled"), policy(student="tiny")} == {"student"}
+    assert {policy(student="qwen"), policy(distilled="qwen")} == {"student"}
+    assert {policy(student=i[:8]) for i in ids} == {"student"}
+    assert {policy("teacher"), policy(), policy(student="q", teacher="tiny")} == {"teacher"}
+    assert policy(student=ids[0][:5]) == "teacher"
+
+
+@pytest.mark.parametrize(("recovered", "minutes"), [(0, 9), (80, 45), (100, None)])
+def test_what_an_earlier_run_sampled_does_not_shorten_the_time_left(
+    recovered, minutes, catalog, append
+):
+    """`status` would promise the end in minutes, of a run of hours."""
+    start, counts = datetime(2026, 1, 1, tzinfo=UTC), {"wanted": 1_000, "done": 90, "failed": 10}
+    append(catalog, "runs", [{"run_id": "r", "stage": "sample", "started_at": start}])
+    event = {
+        "run_id": "r", "sequence": 0, "event": "batch",
+        "counts": json.dumps(counts | {"recovered": recovered}),
+        "occurred_at": start + timedelta(minutes=1),
+    }  # fmt: skip
+    append(catalog, "run_events", [event])
+    with closing(catalog.refresh().session()) as session:
+        rows = session.rows(sqlfiles.report("status_runs"))
+    (row,) = (row for row in rows if row["stage"] == "sample")
+    assert (row["done"], row["remaining"], row["minutes_left"]) == (90, 900, minutes)
+
+
+def test_a_run_of_failures_is_told_from_the_first_on(catalog):
+    """`status` would be blank for hours while every request of a run fails."""
+    engine = Engine()
+    engine.instead = dict.fromkeys((1, 2), lambda r: SampleResult(r.key, error="server: gone"))
+    engine.instead[3] = lambda r: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run(catalog, engine, limit=4)
+    with closing(catalog.refresh().session()) as session:
+        rows = session.rows(sqlfiles.report("status_runs"))
+    (row,) = (row for row in rows if row["stage"] == "sample")
+    assert (row["done"], row["failed"], row["remaining"]) == (0, 2, 2)

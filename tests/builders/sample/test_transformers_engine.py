@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,14 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from builders.sample.engine import SampleRequest, Sampling  # noqa: E402
+from builders.sample.fake import FakeGenerator  # noqa: E402
+from builders.sample.prompt import load_prompt  # noqa: E402
 from builders.sample.transformers_engine import TransformersGenerator, draw  # noqa: E402
 from builders.score.engine import ScoreRequest  # noqa: E402
 from dasd_data.errors import UsageError  # noqa: E402
 from tests.builders.architectures import VOCAB  # noqa: E402
 
+TEACHER = Path(__file__).parents[3] / "examples" / "tiny" / "teacher"
 ARCHITECTURES = [
     "qwen3",
     "llama",
@@ -190,3 +194,34 @@ def test_settings_out_of_range_are_refused(settings, problem):
     """A typing error would sample for days at a temperature that nobody meant."""
     with pytest.raises(UsageError, match=problem):
         Sampling(*settings)
+
+
+@pytest.mark.slow
+def test_a_thinking_prefix_is_continued_and_read_as_one_completion():
+    """A continuation would be read as an answer without thinking, or begin anew."""
+    prompt = load_prompt(TEACHER)
+    engine = TransformersGenerator(TEACHER, device="cpu")
+    plain = prompt.ids("Tom has 4 apples and buys 7 more. How many has he?")
+    greedy = Sampling(0.0, max_tokens=300, stop_ids=prompt.stop_ids)
+
+    def drawn(ids):
+        (found,) = [r for r in engine.generate([SampleRequest("r", ids, 1)], greedy) if r]
+        return found
+
+    whole = drawn(plain)
+    read = prompt.read(whole.token_ids.tolist())
+    assert read.thinking
+    assert read.answer
+    prefix = whole.token_ids[: len(whole.token_ids) // 3]
+    assert "</think>" not in prompt.tokenizer.decode(prefix)
+    rest = drawn(np.concatenate([plain, prefix]))
+    assert [*prefix, *rest.token_ids] == whole.token_ids.tolist()
+    again = prompt.read([*prefix.tolist(), *rest.token_ids.tolist()])
+    assert again[:2] == read[:2]
+    assert again.token_bytes.sum() == len((read.thinking + read.answer).encode())
+    fake = FakeGenerator(prompt.tokenizer.encode)
+    longer = SampleRequest("r", np.concatenate([plain, prefix]), 1)
+    (made,) = fake.generate([longer], greedy)
+    sequence = np.concatenate([longer.prompt_ids, made.token_ids])
+    (scored,) = fake.score([ScoreRequest("r", sequence, len(longer.prompt_ids))])
+    assert made.logprobs.tolist() == scored.logprobs.tolist()

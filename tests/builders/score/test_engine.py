@@ -66,3 +66,11 @@ def test_a_missing_extra_prints_the_install_line():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'dasd-data[score]'" in done.stdout
+
+
+def test_what_is_no_log_prob_is_refused():
+    """A server set to give logits would have its values kept as certain tokens."""
+    values = np.array([-1, 1e-5, -2], np.float32)
+    assert checked("k", values).logprobs.tolist() == [-1, 0, -2]
+    values[2] = 7.5
+    assert checked("k", values).error == "above 0: 7.5 at scored token 2"

@@ -3,12 +3,14 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import filter_repo_objects
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
-from builders.score.identity import hash_files, model_folder, tokenizer_name
+from builders.score.choose import EngineOptions, load
+from builders.score.identity import hash_files, model_folder, tokenizer_folder, tokenizer_name
 from builders.tokens.table import TokenTable
 from dasd_data.errors import UsageError
 
@@ -69,3 +71,35 @@ def test_no_such_model_names_both_ways_to_give_one(tmp_path):
     """A mistyped folder would look like a problem of the network."""
     with pytest.raises(UsageError, match=r"give a folder with config\.json, or owner/name"):
         model_folder(tmp_path / "nowhere")
+
+
+def test_a_revision_without_a_tokenizer_is_named(monkeypatch):
+    """A label of one's own, given for a server's model, would be taken for a wrong model name."""
+
+    def download(repository, *, revision, **more):
+        raise HFValidationError
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    with pytest.raises(UsageError, match=r"'owner/name' of revision 'new': .* with --tokenizer"):
+        tokenizer_folder("owner/name", "new")
+    with pytest.raises(UsageError, match=r"'owner/name': neither"):
+        tokenizer_folder("owner/name")
+
+
+def test_a_tokenizer_is_that_of_the_revision(tmp_path, monkeypatch):
+    """A served revision would be asked with the template and the ids of `main`."""
+    pytest.importorskip("openai")
+    asked = []
+
+    def download(repository, **more):
+        asked.append((repository, more["revision"]))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    tokenizer_folder("owner/name", "v2")
+    for tokenizer in (None, "owner/other"):
+        options = EngineOptions(
+            model="owner/name", engine="openai", revision="v2", tokenizer=tokenizer
+        )
+        load(options, {"openai": "builtins:print"}, None)
+    assert asked == [("owner/name", "v2"), ("owner/name", "v2"), ("owner/other", None)]

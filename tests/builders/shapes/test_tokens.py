@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from builders.records import Logprobs, Question, Response, Scorer, TokenScores
@@ -302,6 +303,15 @@ def test_harmony_finish_reasons(
     row = {"prompt_tokens": encode(PROMPT), "tokens": encode(said)}
     (found,) = parse(row, "harmony", tokenizer=folder)
     assert (found.finish_reason, found.answer) == (finish, answer)
+
+
+@pytest.mark.parametrize("column", ["domain", "finish_reason", "state_hash", "action_hash"])
+def test_numbers_where_text_belongs_are_refused(refuse: Any, harmony: Any, column: str) -> None:
+    """One row with a list in the wrong column would end the ingest of millions."""
+    folder, encode = harmony
+    row = {"prompt_tokens": encode(PROMPT), "tokens": encode(SAID), column: np.array([1, 2])}
+    _, why = refuse(row, tokenizer=folder)
+    assert f"`{column}` is not text" in why
 
 
 def test_two_models_over_the_same_tokens(parse: Any, refuse: Any, harmony: Any) -> None:
