@@ -98,7 +98,8 @@ def command(
             note(
                 f"{name} was {before!r} in the last run of {what.name}, and is {now!r}: new samples"
             )
-        note(f"the samples are kept as the {what.policy}'s (--policy)")
+        if options["policy"] is None:
+            note(f"the samples are kept as the {what.policy}'s (--policy)")
         prices = found.config.prices
         if dry_run:
             _print_estimate(estimate(found, what), prices, as_json)

@@ -53,7 +53,8 @@ def commands(folder: Path) -> dict[str, Command]:
         "ingest": Command("ingest", ("ingest", str(files / "samples.jsonl"), "--tokenizer", teacher, *at)),
         "sample": Command(
             "sample",
-            ("sample", "--model", teacher, "--temperature", "0.6", "--max-tokens", "60", *at),
+            ("sample", "--model", teacher, "--policy", "teacher", "--temperature", "0.6",
+             "--max-tokens", "60", *at),
         ),
         "segment": Command("segment", ("segment", *at)),
         "score": Command("score", ("score", "--model", student, "--name", "student", *at)),
