@@ -53,13 +53,13 @@ def main() -> None:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         deepspeed.init_distributed("nccl" if cuda else "gloo")
         Run(config).train()
+        dist.destroy_process_group()
     except TrainError as error:
         if os.getenv("LOCAL_RANK", "0") == "0" or not isinstance(error, ConfigError):  # all have it
             sys.stderr.write(f"error on {os.uname().nodename}:{os.getenv('RANK', '')}: {error}\n")
-        sys.exit(error.exit_code)
-    finally:
-        if dist.is_initialized():
+        if dist.is_initialized():  # left alone where anything else fails: others may wait in it
             dist.destroy_process_group()
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dasd_data.errors import UnknownNameError, UsageError
 # What git check-ref-format refuses in the name of a tag, and a dash that options begin with.
 _NO_TAG = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/]|[/.]$|(^|/)\.|\.lock(/|$)|^@?$")
 _COMMIT = re.compile(r"[0-9a-fA-F]{40}")
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
+_LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")  # what the Hub knows
 
 
 def check_tag(tag: str, branches: Collection[str]) -> None:

@@ -288,7 +288,7 @@ class Remote:
         if not left or not failures.passes(error):
             raise self._translated(error, what) from None
         asked = failures.header(error, "retry-after")
-        wait = float(asked) if asked.isdigit() else WAIT_S * 2 ** (ATTEMPTS - 1 - left)
+        wait = float(asked) if asked.isdecimal() else WAIT_S * 2 ** (ATTEMPTS - 1 - left)
         sleep(min(wait, LONGEST_WAIT_S))
 
     def _translated(self, error: BaseException, what: str) -> DasdError:

@@ -3,7 +3,7 @@
     python -m tests.faults.kills --points 1000 --seed 0
 
 `--points` are shared between the stages; a stage with more steps than its share has a sample of
-them. `--commits` tries every commit of each stage, and the points besides.
+them. `--commits` tries the places before and after each commit instead of every step.
 
 A point runs a stage in a child process that dies by SIGKILL, at a numbered step or at a random
 time, once or twice in a row. Then the catalog is reopened: its newest snapshot is whole, nothing
@@ -278,7 +278,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=[*JOBS, "student"])
     parser.add_argument(
-        "--commits", action="store_true", help="every commit of each stage, and then the points"
+        "--commits", action="store_true", help="places around commits instead of every step"
     )
     parser.add_argument("--rows", type=int, default=6, help="input rows, of four candidates each")
     arguments = parser.parse_args()
@@ -293,8 +293,6 @@ def main() -> None:
             share = arguments.points // len(arguments.stages)
             share += n < arguments.points % len(arguments.stages)
             points = list(every_commit(ref) if arguments.commits else every_step(ref))
-            if arguments.commits:
-                share += len(points)
             if len(points) > share:
                 points = random.Random(arguments.seed).sample(points, share)
             more = at_random(ref, arguments.seed)
