@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     help="Share to score a second time in other batches, to measure noise.",
 )
 @click.option(
+    "--retry", type=click.Choice(["failed"]), help="Try again what this scorer failed at before."
+)
+@click.option(
     "--compare",
     nargs=2,
     metavar="FIRST SECOND",
@@ -79,7 +82,7 @@ def command(
 
     Only responses that pass the required filters, which run first where verdicts are missing, and
     only those that this model has not scored yet. What cannot be scored as it is stays unscored,
-    with the reason in `attempts`.
+    with the reason in `attempts`; `--retry failed` tries it again.
     """
     check_options(options)
     import dasd_data
@@ -116,7 +119,7 @@ def command(
         print_json({"scorer_id": what.scorer_id, **counts, **reading.record()})
     else:
         _report(counts, what, reading.line())
-    check_done(counts, "responses", "score them with another model or engine", _ENGINES)
+    check_done(counts, "responses", "then --retry failed", _ENGINES)
 
 
 # Reasons that an engine gives where it fails whatever the response.
@@ -133,6 +136,8 @@ def _report(counts: Counter[str], what: ScoreRun, line: str) -> None:
     if counts["repeat_scores"]:
         note(f"scored {counts['repeat_scores']:,} of them twice, to measure noise")
     note_failures(counts)
+    if counts["failed"]:
+        note("the reasons are in `attempts`; --retry failed tries them again")
     if counts["control_tokens"]:
         note(f"{counts['control_tokens']:,} responses spell out special tokens as text")
 

@@ -36,6 +36,7 @@ class Options(EngineOptions):
     where: str | None = None
     everything: bool = False
     repeat: float = 0.01
+    retry: str | None = None
 
 
 def prepare(catalog: Catalog, options: Options) -> ScoreRun:
@@ -75,6 +76,7 @@ def prepare(catalog: Catalog, options: Options) -> ScoreRun:
         filters=filters,
         sampled=sampled,
         repeat=options.repeat,
+        retry=options.retry,
     )
 
 

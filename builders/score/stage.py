@@ -42,14 +42,16 @@ from dasd_data.session import Session
 
 READ_ROWS = 200
 
-# Responses that this scorer has neither scored nor given up on.
+# Responses that this scorer has neither scored nor given up on, unless that is tried again.
 _MISSING = """
 SELECT response_id
 FROM candidates
 ANTI JOIN (SELECT response_id FROM tokens WHERE scorer_id = {scorer} AND has_logprobs)
     USING (response_id)
-ANTI JOIN (SELECT response_id FROM attempts WHERE stage = 'score' AND scorer_id = {scorer})
-    USING (response_id)
+ANTI JOIN (
+    SELECT response_id FROM attempts
+    WHERE stage = 'score' AND scorer_id = {scorer} AND NOT {retry}
+) USING (response_id)
 WHERE {condition}
 ORDER BY response_id
 """
@@ -84,7 +86,8 @@ class ScoreRun:
 
     `encode` turns rows of response_id, question, thinking and answer into requests; with
     `sampled` they also have prompt_ids, token_ids and token_bytes as they were sampled.
-    `repeat` is the share of the scored responses that is scored a second time, to measure noise.
+    `repeat` is the share of the scored responses that is scored a second time, to measure noise;
+    `retry`, if it is `failed`, takes up what came to nothing before.
     """
 
     engine: Engine
@@ -98,6 +101,7 @@ class ScoreRun:
     filters: Sequence[Filter] = ()  # run first where only eligible responses are scored
     sampled: bool = False
     repeat: float = 0.01
+    retry: str | None = None
 
     @property
     def scorer_id(self) -> str:
@@ -123,8 +127,9 @@ def score(
     """Score what is missing; commits every minute, so an interruption loses a minute at most.
 
     A response that cannot be scored as it is (over the context, altered by the template, not
-    finite) is kept in `attempts` with the reason. `progress` is called when the work begins, for
-    every result and while the engine works, `committed` after each commit. Returns counts by name.
+    finite) is kept in `attempts` with the reason, and is tried again only with `retry`. `progress`
+    is called when the work begins, for every result and while the engine works, `committed` after
+    each commit. Returns counts by name.
     """
     segment_missing(catalog, executor=executor)
     if what.only_eligible:
@@ -206,7 +211,9 @@ def _missing(catalog: Catalog, what: ScoreRun, *, judged: bool = True) -> Items:
             session.query(f"SELECT response_id FROM candidates WHERE ({what.where})")
             conditions.append(f"({what.where})")
         condition = " AND ".join(conditions)
-        wanted = _MISSING.format(scorer=quote(what.scorer_id), condition=condition)
+        wanted = _MISSING.format(
+            scorer=quote(what.scorer_id), condition=condition, retry=what.retry == "failed"
+        )
         return Items(session.table(wanted))
 
 
@@ -289,12 +296,26 @@ def _fail(key: str, why: str, what: ScoreRun, pending: _Pending, notes: Notes) -
     pending.fail((key,), notes.attempt(key, what.scorer_id, why), notes)
 
 
+def _numbered(session: Session, failed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The failures with their numbers among the tries of their responses."""
+    if not failed:
+        return []
+    before = session.rows(
+        "SELECT response_id, max(attempt) + 1 AS tries FROM attempts WHERE stage = 'score'"
+        f" AND scorer_id = {quote(failed[0]['scorer_id'])}"
+        f" AND response_id IN ({quoted([(row['response_id'],) for row in failed])}) GROUP BY ALL"
+    )
+    tries = {row["response_id"]: row["tries"] for row in before}
+    return [{**row, "attempt": tries.get(row["response_id"], 0)} for row in failed]
+
+
 def _tables(session: Session, pending: _Pending, notes: Notes, again: bool) -> dict[str, pa.Table]:
     """Finished rows with their sentence sums, and why others failed."""
-    tokens, failed = to_table("tokens", pending.done), to_table("attempts", pending.failed)
+    tokens = to_table("tokens", pending.done)
     scored = _sentence_sums(session, tokens, notes)
     if again:
         return {"repeat_scores": scored.rows}
+    failed = to_table("attempts", _numbered(session, pending.failed))
     failed = pa.concat_tables([failed, failures(scored.failed, notes)])
     return {"tokens": tokens, "sentence_scores": scored.rows, "attempts": failed}
 

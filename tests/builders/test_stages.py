@@ -108,6 +108,28 @@ def test_over_context_responses_stay_unscored_with_the_reason(catalog, fake_run,
     assert score(catalog, run)["failed: over context"] == 0
 
 
+def test_what_failed_is_scored_once_it_is_asked_for_again(catalog, fake_run):
+    """A server that was overloaded for an hour would leave its responses unscored for good."""
+    run = fake_run(only_eligible=False)
+    whole = run.engine.score
+
+    def overloaded(requests):
+        for n, result in enumerate(whole(requests)):
+            yield ScoreResult(result.key, None, "server: busy") if n < 4 else result
+
+    run.engine.score = overloaded
+    assert score(catalog, run)["tokens"] == 2
+    assert score(catalog, run)["wanted"] == 0
+    again = fake_run(only_eligible=False, retry="failed")
+    again.engine.score = overloaded
+    assert score(catalog, again)["failed"] == 4  # it is the same four, and each try is kept
+    again.engine.score = whole
+    assert score(catalog, again)["tokens"] == 4
+    tries = "SELECT attempt, count(*) FROM attempts GROUP BY ALL ORDER BY ALL"
+    assert values(catalog, tries) == [(0, 4), (1, 4)]
+    assert score(catalog, again)["wanted"] == 0
+
+
 def test_where_narrows_what_is_scored_and_may_be_no_second_statement(catalog, fake_run):
     """A trial on ten responses would score all, or a condition run a command."""
     run = fake_run(only_eligible=False, where="sample_index = 0 AND n_bytes < 10000")
