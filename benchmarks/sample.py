@@ -1,6 +1,6 @@
 """What sampling costs beside the engine: throughput, the catalog's share, and a kill in the middle.
 
-    python benchmarks/sample.py overhead [--engine vllm] [--samples 200]
+    python benchmarks/sample.py overhead [--engine vllm] [--samples 3000]
     python benchmarks/sample.py catalog [--samples 200] [--tokens 5000]
     python benchmarks/sample.py kill [--samples 2000] [--tokens 1000]
 
@@ -128,6 +128,7 @@ def overhead(args: argparse.Namespace, folder: Path) -> None:
         bare = measured(lambda asked=asked: drained(what, asked))
         found["engine"].append(bare)
         found["stage"].append(with_stage)
+        print(f"turn {turn + 1}: {with_stage[0] / bare[0]:.3f} of the time", flush=True)
     for name, rates in found.items():
         wall, cpu = (np.median([rate[i] for rate in rates]) for i in (0, 1))
         print(f"{name:7} {wall:9,.0f} tokens/s {cpu:9,.0f} per CPU second")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from llvmlite.binding import ffi
 
 
 def njit(*, allocates: bool = True, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -29,3 +30,23 @@ def njit(*, allocates: bool = True, **options: Any) -> Callable[[Callable[..., A
             return numba.njit(**options)(function)
 
     return compiled
+
+
+def _answer_no_dict() -> None:
+    """Let others look at all modules' attributes, as vLLM 0.32 does on a CPU in all its processes.
+
+    llvmlite's library object answers every name, `__dict__` too, with a function of LLVM; vLLM
+    takes that for a dictionary.
+    """
+    kind: Any = type(ffi.lib)
+    found = kind.__getattr__
+
+    def getattr_(self: Any, name: str) -> Any:
+        if name == "__dict__":
+            raise AttributeError(name)
+        return found(self, name)
+
+    kind.__getattr__ = getattr_
+
+
+_answer_no_dict()

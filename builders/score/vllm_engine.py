@@ -6,10 +6,11 @@ thousand are held at a time.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
-import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -87,7 +88,6 @@ class VLLMScorer:
         is_cpu = current_platform.is_cpu()
         batched = CPU_BATCHED_TOKENS if is_cpu else self.BATCHED_TOKENS
         settings = {"max_num_batched_tokens": batched, "seed": 0, **(arguments or {})}
-        _hide_functions_of_llvmlite()
         try:
             self.llm = vllm.LLM(**settings, **self.FIXED, model=str(self.folder), dtype=dtype)
         except (TypeError, ValueError) as error:
@@ -96,8 +96,10 @@ class VLLMScorer:
             raise DataError(
                 f"vLLM cannot load {self.name}: {_line(error)}; its log above says why, and a lack "
                 "of memory is mended by a smaller max_model_len, max_num_batched_tokens or "
-                "gpu_memory_utilization"
+                "gpu_memory_utilization, or, after a kill -9, by `pkill -f VLLM::`: its processes "
+                "outlive the command"
             ) from error
+        atexit.register(_shut_down, weakref.ref(self.llm.llm_engine.engine_core))
         config = self.llm.llm_engine.model_config
         self.dtype = str(config.dtype).removeprefix("torch.")
         self.max_context: int | None = config.max_model_len
@@ -209,21 +211,11 @@ def _line(error: Exception) -> str:
     return " ".join(f"{error}".split())[:300] or type(error).__name__
 
 
-def _hide_functions_of_llvmlite() -> None:
-    """Let vLLM look at all modules' attributes, as 0.32 does on a CPU.
+def _shut_down(core: weakref.ref[Any]) -> None:
+    """End vLLM's processes before multiprocessing waits for them, as it does when Python ends.
 
-    llvmlite's library object answers every name, `__dict__` too, with a function of LLVM; vLLM
-    takes that for a dictionary. Numba has loaded it by now.
+    vLLM's own finalizer comes after that where any library used `weakref.finalize` before
+    `multiprocessing` was imported: the command would never return.
     """
-    ffi = sys.modules.get("llvmlite.binding.ffi")
-    if ffi is None:
-        return
-    kind = type(ffi.lib)
-    found = kind.__getattr__
-
-    def getattr_(self: Any, name: str) -> Any:
-        if name == "__dict__":
-            raise AttributeError(name)
-        return found(self, name)
-
-    kind.__getattr__ = getattr_
+    if (there := core()) is not None:
+        there.shutdown()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -255,6 +257,50 @@ def test_the_command_fills_a_catalog(tmp_path):
     import vllm
 
     assert row == ("vllm", vllm.__version__, "float32", "raw_logprobs")
+
+
+def test_a_command_with_vllm_in_processes_of_its_own_stops_and_ends(tmp_path):
+    """By default vLLM has its own processes: the command would wait for them for ever."""
+    path = asking(tmp_path, 60).path
+    environment = {k: v for k, v in os.environ.items() if k != "VLLM_ENABLE_V1_MULTIPROCESSING"}
+    command = [
+        Path(sys.executable).with_name("dasd-data"), "sample", "--engine", "vllm",
+        "--model", TEACHER, "--temperature", "0.6", "--n", "8", "--max-tokens", "200",
+        "--dtype", "float32", "--catalog", path,
+    ]  # fmt: skip
+    for name, value in SETTINGS.items():
+        command += ["--engine-argument", f"{name}={json.dumps(value)}"]
+
+    def start():
+        return subprocess.Popen(
+            list(map(str, command)), env=environment, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def done():
+        sql = "SELECT count(*), count(DISTINCT response_id) FROM responses"
+        return dasd_data.open(path).sql(sql).fetchall()[0]
+
+    process = start()
+    lines = iter(process.stderr.readline, "")
+    assert any("samples are kept" in line for line in lines)  # loaded
+    time.sleep(8)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to vLLM's processes as well
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "run the same command to go on" in told
+    first = done()
+    assert 0 < first[0] < 480
+
+    process = start()
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert f"{480 - first[0]} responses of teacher" in told
+    assert done() == (480, 480)
+    with pytest.raises(ProcessLookupError):  # none of its group is left
+        for _ in range(200):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
 
 
 def test_a_student_s_training_render_has_the_same_scores_on_both_backends(tmp_path):
