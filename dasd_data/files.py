@@ -149,6 +149,15 @@ def read_checked(path: Path) -> pa.Table:
         return file.read(use_threads=False)
 
 
+def read_columns(path: Path, names: list[str]) -> pa.Table:
+    """Some columns of a content-addressed file, all of which is checked first, in bounded memory.
+
+    Raises DamagedFileError naming it.
+    """
+    verify(path, {})
+    return pq.read_table(path, columns=names)
+
+
 class Verified(dict[str, list[int]]):
     """Files that were checked, kept in a file between runs; see `verify`. Use as a context."""
 

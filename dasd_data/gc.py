@@ -21,7 +21,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dasd_data import files, log
 from dasd_data.errors import ConflictError
@@ -215,18 +214,17 @@ def _ids(store: Store, name: str, young: float | None = None) -> pa.ChunkedArray
     paths = [store.folder(name) / file.name for file in found]
     if young is not None:
         paths = [path for path in paths if path.stat().st_mtime < young]
-    tables = [pq.read_table(path, columns=["response_id"]) for path in paths]
+    tables = [files.read_columns(path, ["response_id"]) for path in paths]
     return pa.chunked_array([c for t in tables for c in t["response_id"].chunks], pa.string())
 
 
 def _done(store: Store) -> pa.Array:
     """The runs that came to their end."""
     folder, (_, _, found) = store.folder("run_events"), store.newest("run_events")
-    events = [
-        pq.read_table(folder / file.name, columns=["run_id"], filters=[("event", "=", "done")])
-        for file in found
-    ]
-    done = {run for t in events for run in t["run_id"].to_pylist()}
+    events = [files.read_columns(folder / file.name, ["run_id", "event"]) for file in found]
+    done = {
+        run for t in events for run in t.filter(pc.field("event") == "done")["run_id"].to_pylist()
+    }
     return pa.array(sorted(done), pa.string())
 
 
@@ -246,7 +244,7 @@ def _drop(
     _, _, found = store.newest(name)
     for file in found:
         needed = [c for c in ("response_id", "run_id") if c in spec.schema.names]
-        if not pc.any(goes(pq.read_table(folder / file.name, columns=needed))).as_py():
+        if not pc.any(goes(files.read_columns(folder / file.name, needed))).as_py():
             continue
         rows = files.read_checked(folder / file.name).cast(spec.schema)
         out = goes(rows)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from dasd_data import files, log, snapshots
@@ -129,7 +128,7 @@ class Store(Tables):
         if before <= snapshot.oldest:
             return snapshot
         paths = self.files("builds", snapshot.tables["builds"])
-        tables = [pq.read_table(p, columns=["snapshot_id"]) for p in paths]
+        tables = [files.read_columns(Path(p), ["snapshot_id"]) for p in paths]
         built = {n for t in tables for n in t["snapshot_id"].to_pylist() if n < before}
         kept = tuple(n for n in sorted(built) if snapshot.opens(n))
         return replace(snapshot, oldest=before, kept=kept, expired_at=snapshot.at)

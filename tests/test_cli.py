@@ -191,6 +191,12 @@ def test_a_long_result_comes_whole_or_says_that_it_does_not(catalog):
     assert [r["n"] for r in json.loads(run("sql", query, "--json").stdout)] == [*range(5000)]
     assert run("sql", query, "--csv").stdout.split() == ['"n"', *map(str, range(5000))]
     assert run("sql", "SELECT 1 AS n WHERE false", "--json").stdout == "[]\n"
+    long = "SELECT repeat('x', 200_000) AS a, [repeat('y', 200_000)] AS b, 1 AS c"
+    done = run("sql", long)
+    assert "2 values cut at 100,000 letters" in done.stderr
+    assert (done.stdout.count("x"), done.stdout.count("y")) == (100_000, 100_000 - 1)
+    (row,) = json.loads(run("sql", long, "--json").stdout)
+    assert (len(row["a"]), len(row["b"][0])) == (200_000, 200_000)
 
 
 def test_csv_comes_as_the_rows_do(catalog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -373,6 +374,36 @@ def test_pending_rows_of_a_dead_process_go_and_the_corrected_row_comes_in(tmp_pa
     ]
     assert catalog.snapshot.tables["tokens"].rows == 3
     assert verify(store, quick=True).findings == []
+
+
+@pytest.mark.parametrize("name", ["responses", "announced", "run_events", "tokens"])
+def test_a_damaged_file_drops_no_row(tmp_path, name):
+    """Children of a response whose id a flipped bit changed would be deleted for good."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(step):
+        if step == "responses: before write":
+            raise Killed
+
+    store = Store.create(tmp_path)
+    event = {"run_id": "r", "sequence": 0, "event": "done", "occurred_at": datetime.now(UTC)}
+    Writer(store, "test").append(
+        {**rows_of("kept", "right"), "run_events": table("run_events", [event])}
+    )
+    store.checkpoint = kill
+    with pytest.raises(Killed):
+        Writer(store, "test").append(rows_of("a", "wrong"))
+    store = Store.open(tmp_path)
+    path = min(store.folder(name).glob("*.parquet"), key=lambda p: p.stat().st_mtime_ns)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    before = everything(tmp_path)
+    with pytest.raises(DamagedFileError, match=path.name):
+        collect(store, pending=True, safe_seconds=-60)
+    assert everything(tmp_path) == before
 
 
 def test_log_probs_that_a_finished_run_brought_apart_are_no_pending_rows(tmp_path):

@@ -96,6 +96,8 @@ READS = [
         for statement in DML.values()
     ),
     "FROM query_table('{secret}')",
+    "FROM histogram('fla' || 'gs', passed)",
+    "FROM histogram_values('fla' || 'gs', passed)",
     "SELECT * FROM read_csv('{secret}')",
     "SELECT * FROM READ_TEXT('{secret}')",
     "SELECT * FROM main.\"read_blob\"('{secret}')",

@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,7 +172,12 @@ def scorer_fields(scorer: Scorer) -> dict[str, Any]:
 
 
 def scorer_row(scorer: Scorer, name: str, tokenizer_path: str | None) -> dict[str, Any]:
-    """The row of `scorers` for a scoring context that goes by a name."""
+    """The row of `scorers` for a scoring context that goes by a name.
+
+    The path of a folder is kept whole: the catalog is used from other folders, too.
+    """
+    if tokenizer_path and Path(tokenizer_path).exists():
+        tokenizer_path = str(Path(tokenizer_path).absolute())
     names = {"scorer_id": scorer_id(scorer), "name": name, "tokenizer_path": tokenizer_path}
     return names | scorer_fields(scorer)
 

@@ -28,7 +28,7 @@ class _Text:
         self.begin()
 
     def begin(self) -> None:
-        self.raw, self.length = b"", 0
+        self.raw, self.length, self.lines = b"", 0, 0
 
     def __iter__(self) -> _Text:
         return self
@@ -36,6 +36,7 @@ class _Text:
     def __next__(self) -> str:
         line = next(self.source)
         self.length += len(line.text) + 1
+        self.lines += 1
         if len(self.raw) < EXCERPT_BYTES:
             self.raw += line.text[:EXCERPT_BYTES] + b"\n"
         if line.error:
@@ -51,7 +52,11 @@ def delimiter_of(header: bytes) -> str:
 
 
 def read_delimited(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
-    """One row for every record after the header, which `line` does not count."""
+    """One row for every record after the header, which `line` does not count.
+
+    Lines that a quote left open takes along are rows of their own, with an error: how many there
+    were, nobody can tell.
+    """
     delimiter = delimiter_of(stream.peek(EXCERPT_BYTES).split(b"\n", 1)[0])
     text = _Text(cap)
     text.source = lines(stream, cap, _BLANK, lambda: not text.length)
@@ -67,6 +72,10 @@ def read_delimited(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
         except (csv.Error, _TooLongError) as error:
             number += 1
             yield RawRow(file, number, None, str(error), text.raw[:EXCERPT_BYTES])
+            reason = f"a line that row {number} took along, which ends with: {error}"
+            for _ in range(text.lines - 1):
+                number += 1
+                yield RawRow(file, number, None, reason, b"")
             continue
         if not record:
             continue

@@ -144,8 +144,11 @@ def logprobs(value: Any, column: str = "logprobs") -> NDArray[np.float32]:
         raise RowError(f"`{column}` is not a list of numbers") from None
     if array.ndim != 1:
         raise RowError(f"`{column}` is not a list of numbers")
+    if isinstance(values, list) and np.isnan(array).any() and None in values:
+        raise RowError(f"`{column}`[{values.index(None)}] is not a log-probability: null")
     _refuse(array, ~np.isfinite(array), column, "not a log-probability: {}")
-    _refuse(array, array <= VLLM_FLOOR, column, "not a log-probability: {:g} (vLLM's floor)")
+    _refuse(array, array == VLLM_FLOOR, column, "not a log-probability: {:g} (vLLM's floor)")
+    _refuse(array, array < VLLM_FLOOR, column, "not a log-probability: {:g}")
     _refuse(array, array > MAX_LOGPROB, column, "above 0, so no log-probability: {:g}")
     return np.minimum(array, 0.0).astype(np.float32)
 

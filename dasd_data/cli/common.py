@@ -14,11 +14,12 @@ from typing import Any
 import click
 
 from dasd_data.cli import complete
-from dasd_data.cli.tables import print_table, printable, visible_json
+from dasd_data.cli.tables import cell, print_table, printable, visible_json
 
 __all__ = [
     "Progress",
     "catalog_option",
+    "cell",
     "count",
     "duration",
     "json_option",

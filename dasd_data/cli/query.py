@@ -13,6 +13,8 @@ from dasd_data.cli import complete
 from dasd_data.cli.common import (
     at_option,
     catalog_option,
+    cell,
+    count,
     json_option,
     json_text,
     note,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from dasd_data.sandbox import Rows
 
 _SHOWN_ROWS = 1_000
+_SHOWN_LETTERS = 100_000  # of a value; a table of longer ones takes gigabytes
 
 
 @click.command()
@@ -106,7 +109,18 @@ def _print_table(names: list[str], result: Rows) -> None:
         shown += _dictionaries(names, batch.slice(0, _SHOWN_ROWS + 1 - len(shown)))
         if len(shown) > _SHOWN_ROWS:
             break
+    long = 0
+    for row in shown[:_SHOWN_ROWS]:
+        for name, value in row.items():
+            text = cell(value) if isinstance(value, list | dict) else value
+            if isinstance(text, str | bytes) and len(text) > _SHOWN_LETTERS:
+                row[name] = f"{text[:_SHOWN_LETTERS]!s}…"
+                long += 1
     print_table(shown[:_SHOWN_ROWS], names)
+    if long:
+        note(
+            f"{count(long, 'value')} cut at {_SHOWN_LETTERS:,} letters: --json and --csv print all"
+        )
     if len(shown) > _SHOWN_ROWS:
         note(f"only the first {_SHOWN_ROWS:,} rows are shown: --json and --csv print all")
 

@@ -132,6 +132,36 @@ def test_a_bad_element_of_an_array_keeps_its_neighbours(tmp_path: Path) -> None:
     assert [r.line for r in rows if r.error] == [2, 3]
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_open_brace_takes_no_later_element_along(tmp_path: Path, indent: int | None) -> None:
+    """A missing brace, or a file cut in two and joined, would lose all that follows it."""
+    good = [{"q": str(n), "of": [{"q": "{"}, {}]} for n in range(50)]
+    texts = [
+        json.dumps(row, indent=indent).replace("\n", "\n" + "  " * bool(indent)) for row in good
+    ]
+    texts[1] = texts[1].rstrip("} \n")
+    before = "  " if indent else ""
+    path = write(
+        tmp_path, "a.json", ("[\n" + ",\n".join(before + t for t in texts) + "\n]").encode()
+    )
+    rows = list(read(path))
+    assert [row.line for row in rows] == list(range(1, 51))
+    assert [row.value for row in rows if row.error is None] == [*good[:1], *good[2:]]
+    (bad,) = (row for row in rows if row.error)
+    assert bad.line == 2 and bad.raw is not None and bad.raw.startswith(b"{")
+
+
+def test_a_bad_element_gives_none_of_what_is_within_it(tmp_path: Path) -> None:
+    """Messages of a conversation would be taken for rows."""
+    within = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant"}], "x": 1}
+    text = json.dumps([within, {"q": "1"}], indent=2).replace('"x": 1', '"x": NaN')
+    rows = list(read(write(tmp_path, "a.json", text.encode())))
+    assert [(row.line, row.value) for row in rows] == [(1, None), (2, {"q": "1"})]
+    cut = json.dumps([within, within], indent=2)[:-60]
+    rows = list(read(write(tmp_path, "b.json", cut.encode())))
+    assert [(row.line, row.value) for row in rows] == [(1, within), (2, None)]
+
+
 def test_an_array_cut_off_is_an_error_even_between_elements(tmp_path: Path) -> None:
     """A download that broke off between two elements would look complete."""
     for torn in (b'[{"a": 1}, {"a": 2}', b'[{"a": 1}, {"a": 2}, ', b'[{"a": 1}, {"a": 2}, {"a'):
@@ -212,7 +242,10 @@ def test_csv_with_an_open_quote_stops_at_the_cap(tmp_path: Path) -> None:
     rows = list(read(path, row_cap_bytes=500))
     assert rows[0].value == {"q": "1", "a": "2"}
     assert rows[1].error == "the row is over the cap: is a quote left open?"
-    assert rows[2].value == {"q": "x", "a": "y"}
+    took = [row for row in rows if row.error and row.error.startswith("a line that row 2 took")]
+    assert [row.line for row in took] == list(range(3, 3 + len(took)))
+    assert len(rows) == 1 + 1000, "each line is a row or a refusal"
+    assert rows[-1].value == {"q": "x", "a": "y"} == rows[2 + len(took)].value
 
 
 def table() -> pa.Table:
