@@ -6,7 +6,8 @@
 
 - `unnest`: unnests the lists of `sentence_scores` (both models), counts their elements by response,
   and counts those of `sentences`; no join, no arithmetic;
-- `count`: the same without groups: reading and unnesting alone;
+- `scores`: the same over `sentence_scores` alone, of which the view reads those at its temperature;
+- `count`: `unnest` without groups: reading and unnesting alone;
 - `wide`: the per-sentence part alone (p under both models, label, counts and exact sums by
   response, at the view's temperature) over a hand-made table: one row per sentence with the values
   of both models, ordered by response, written before the clock starts.
@@ -56,6 +57,14 @@ UNNEST = COUNT.replace(
         ) GROUP BY response_id
     )""",
 )
+
+SCORES = """
+SELECT sum(n) + sum(l) FROM (
+    SELECT response_id, count(n) AS n, count(l) AS l FROM (
+        SELECT response_id, unnest(n_tokens) AS n, unnest(logprob_sum) AS l FROM sentence_scores
+    ) GROUP BY response_id
+)
+"""
 
 WRITE_WIDE = f"""
 COPY (
@@ -137,6 +146,7 @@ def wide(path: Path, threads: int) -> tuple[float, list[object]]:
 MEASURES: dict[str, Callable[[Path, int], tuple[float, list[object]]]] = {
     "view": view,
     "unnest": partial(over_lists, UNNEST),
+    "scores": partial(over_lists, SCORES),
     "count": partial(over_lists, COUNT),
     "wide": wide,
 }

@@ -15,7 +15,14 @@ from builders.commands.engines import (
     executor_options,
     gpus_option,
 )
-from builders.commands.watch import check_done, log_of, log_option, note_failures, watched
+from builders.commands.watch import (
+    check_done,
+    log_of,
+    log_option,
+    note_failures,
+    note_left,
+    watched,
+)
 from dasd_data.cli.common import (
     catalog_option,
     count,
@@ -123,6 +130,7 @@ def _report(counts: Counter[str], name: str, line: str) -> None:
         if counts[label]:
             note(f"{counts[label]:,} {label}")
     note_failures(counts)
+    note_left(counts["failed before"], "sample")
     if counts["failed"]:
         note("the reasons are in `attempts`; --retry failed tries them again")
 
@@ -145,5 +153,6 @@ def _print_estimate(found: Estimate, prices: Prices, as_json: bool) -> None:
         note(f"about {found.expected_tokens:,}, by the completions that are there{size}")
     if price is not None:
         note(f"cost: {price:,.2f} for the tokens; the machine's hours come on top")
+    note_left(found.failed_before, "sample")
     if found.refused:
         note(f"{count(found.refused, 'question')} would have no prompt")

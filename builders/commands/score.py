@@ -14,7 +14,14 @@ from builders.commands.engines import (
     executor_options,
     gpus_option,
 )
-from builders.commands.watch import check_done, log_of, log_option, note_failures, watched
+from builders.commands.watch import (
+    check_done,
+    log_of,
+    log_option,
+    note_failures,
+    note_left,
+    watched,
+)
 from dasd_data.cli.common import (
     catalog_option,
     count,
@@ -95,8 +102,8 @@ def command(
             raise click.UsageError(f"missing option --{name}")
     from builders.meter import Meter
     from builders.score import prepare
+    from builders.score.stage import changes, score
     from builders.score.stage import dry_run as estimate
-    from builders.score.stage import score
 
     found = dasd_data.open(catalog)
 
@@ -107,6 +114,14 @@ def command(
         log_of(None if dry_run else log) as lines,
         executor_of(found, options, make) as (executor, what),
     ):
+        differs = changes(found, what)
+        for field, (before, now) in differs.items():
+            note(f"{field} was {before!r} in the last run of {what.name}, and is {now!r}")
+        if differs:
+            note(
+                f"this is another scorer, which scores all anew; views know it by its id, "
+                f"{what.scorer_id[:12]}, under [scorers] in dasd.toml, or by another --name"
+            )
         if dry_run:
             would = executor.call(lambda run, there: estimate(there, run), found)
             _print_estimate(would, executor.workers, found.config.prices, as_json)
@@ -136,6 +151,7 @@ def _report(counts: Counter[str], what: ScoreRun, line: str) -> None:
     if counts["repeat_scores"]:
         note(f"scored {counts['repeat_scores']:,} of them twice, to measure noise")
     note_failures(counts)
+    note_left(counts["failed before"], "response")
     if counts["failed"]:
         note("the reasons are in `attempts`; --retry failed tries them again")
     if counts["control_tokens"]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from dasd_data.cli.common import Progress, json_text, note
+from dasd_data.cli.common import Progress, count, json_text, note
 from dasd_data.errors import DataError
 
 if TYPE_CHECKING:
@@ -70,6 +70,12 @@ def note_failures(counts: Counter[str]) -> None:
     for label, number in sorted(counts.items()):
         if label.startswith(("finished: ", "failed: ")):
             note(f"{number:,} {label}")
+
+
+def note_left(number: int, noun: str) -> None:
+    """Say how many failed in an earlier run, and were not tried again."""
+    if number:
+        note(f"{count(number, noun)} failed before and left alone: --retry failed tries again")
 
 
 def check_done(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -147,8 +148,9 @@ class Estimate:
     """What a run would do. `prompt_tokens` is of whole prompts, counted once for each sample.
 
     `expected_tokens` multiplies the mean length of this model's completions in the catalog at
-    this temperature, None without any, and `bytes` what a token has taken in the catalog so far;
-    `most_tokens` is the cap of all, and `most_bytes` their size before it is compressed.
+    this temperature, none above the cap, None without any, and `bytes` what a token has taken in
+    the catalog so far; `most_tokens` is the cap of all, and `most_bytes` their size before it is
+    compressed. `failed_before` are left alone.
     """
 
     samples: int
@@ -159,12 +161,16 @@ class Estimate:
     bytes: int | None
     most_bytes: int
     refused: int
+    failed_before: int
 
 
-def missing(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wanted]:
+def missing(
+    session: Session, what: SampleRun, writer: Writer, left: Counter[str]
+) -> Iterator[Wanted]:
     """The samples that are neither there nor given up on, by question id and sample index.
 
-    Raises UsageError where `retry` would only repeat what was cut off.
+    `left` counts those that failed before and are left alone. Raises UsageError where `retry` would
+    only repeat what was cut off.
     """
     failed = _failed(session, what)
     find = _truncated if what.retry == "truncated" else _unmade
@@ -173,16 +179,22 @@ def missing(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wante
             yield want
         elif what.retry == "failed":
             yield replace(want, attempt=failed[want.key] + 1)
+        else:
+            left["failed"] += 1
 
 
-def planned(session: Session, what: SampleRun, writer: Writer) -> Items:
-    """The items of the samples that are missing: 45 bytes each in memory, for millions."""
-    found = (want.item for want in missing(session, what, writer))
+def planned(session: Session, what: SampleRun, writer: Writer) -> tuple[Items, int]:
+    """The items of the samples that are missing: 45 bytes each in memory, for millions.
+
+    And how many failed before and are left alone.
+    """
+    left = Counter[str]()
+    found = (want.item for want in missing(session, what, writer, left))
     parts = [
         pa.table([list(column) for column in zip(*some, strict=True)], schema=_ITEM)
         for some in chunks(found, READ_KEYS)
     ]
-    return Items(pa.concat_tables([_ITEM.empty_table(), *parts]))
+    return Items(pa.concat_tables([_ITEM.empty_table(), *parts])), left["failed"]
 
 
 def _unmade(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wanted]:
@@ -281,7 +293,8 @@ def estimate(catalog: Catalog, what: SampleRun) -> Estimate:
     """What `sample` would do; writes nothing. Prompts of the first questions are rendered."""
     session = catalog.session(settings={"require_scores": False})
     samples: dict[str, int] = {}
-    for want in missing(session, what, Writer(catalog.store, "sample")):
+    left = Counter[str]()
+    for want in missing(session, what, Writer(catalog.store, "sample"), left):
         if not want.sampled:
             samples[want.question_id] = samples.get(want.question_id, 0) + 1
     total = sum(samples.values())
@@ -293,10 +306,14 @@ def estimate(catalog: Catalog, what: SampleRun) -> Estimate:
             measured += samples[question]
         except RowError:
             refused += 1
+    # Under another cap a completion begins as it did: it is at least as long as it was cut.
+    cut = "n_tokens >= (SELECT min(n_tokens) FROM made WHERE finish_reason = 'length')"
     (before,) = session.rows(
-        "SELECT avg(n_tokens) AS mean FROM tokens INNER JOIN responses USING (response_id)"
-        f" WHERE scorer_id = {quote(what.scorer_id)}"
-        f" AND temperature = {what.sampling.temperature}"
+        "WITH made AS (SELECT n_tokens, finish_reason FROM tokens INNER JOIN responses"
+        f" USING (response_id) WHERE scorer_id = {quote(what.scorer_id)}"
+        f" AND temperature = {what.sampling.temperature})"
+        f" SELECT avg(least(n_tokens, {what.sampling.max_tokens})) AS mean FROM made"
+        f" WHERE {cut if what.retry == 'truncated' else 'true'}"
     )
     (all_tokens,) = session.rows("SELECT sum(n_tokens) AS n FROM tokens")
     session.close()
@@ -312,6 +329,7 @@ def estimate(catalog: Catalog, what: SampleRun) -> Estimate:
         bytes=round(size / all_tokens["n"] * expected) if expected and all_tokens["n"] else None,
         most_bytes=most * TOKEN_BYTES + prompts * 4,  # a prompt is kept as its ids
         refused=refused,
+        failed_before=left["failed"],
     )
 
 

@@ -55,6 +55,8 @@ def prepare(catalog: Catalog, options: Options) -> SampleRun:
     """
     sampling = Sampling(options.temperature, options.top_p, options.max_tokens)
     check_where(catalog, options.where)  # before minutes of loading
+    if options.n > 1 and not options.temperature:
+        raise UsageError(f"--n {options.n} at --temperature 0: the samples would be all the same")
     generator, folder = _generator(catalog, options)
     settings = {"system": options.system, "reasoning_effort": options.effort}
     described = generator.describe()
@@ -86,7 +88,7 @@ def _generator(catalog: Catalog, options: Options) -> tuple[Generator, Path]:
     if engine.max_context is not None and options.max_tokens >= engine.max_context:
         raise UsageError(
             f"--max-tokens {options.max_tokens}: the context of {engine.describe().model} holds "
-            f"{engine.max_context} tokens, prompt included"
+            f"{engine.max_context} tokens, prompt included: give fewer"
         )
     return engine, folder
 

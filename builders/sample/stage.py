@@ -57,11 +57,13 @@ def sample(
     """
     catalog.refresh().verify_files(TABLES)
     with closing(_session(catalog)) as session:  # before the run: it may refuse what is asked for
-        wanted = planned(session, what, Writer(catalog.store, "sample"))
+        wanted, left = planned(session, what, Writer(catalog.store, "sample"))
     settings = {**what.configuration(), **what.request(), "segmenter": SEGMENTER}
     with Run(catalog.store, "sample", settings) as run:
         run.append({"scorers": to_table("scorers", [what.scorer_row()])})
         run.counts["wanted"] = len(wanted)
+        if left:
+            run.counts["failed before"] = left
 
         def commit(batch: Batch) -> None:
             run.counts["sampled by another run"] += executors.commit(run, batch, "tokens")
@@ -90,6 +92,7 @@ def _session(catalog: Catalog) -> Session:
 
 def _sampled(what: SampleRun, catalog: Catalog, items: Iterable[Item], notes: Notes) -> Batches:
     """The work: samples of the questions, as the engine ends them."""
+    _compile(what)
     pending: _Pending = Pending()
     with closing(_session(catalog)) as session:
         wanted = (what.wanted(*item) for item in items)
@@ -100,6 +103,19 @@ def _sampled(what: SampleRun, catalog: Catalog, items: Iterable[Item], notes: No
             pending.due,
             lambda: pending.batch(lambda: _tables(pending, notes)),
         )
+
+
+def _compile(what: SampleRun) -> None:
+    """Take a made-up completion: the first commit would wait minutes for numba's compiler.
+
+    The engine would stand still meanwhile, and so would Ctrl-C.
+    """
+    pending, notes = _Pending(), Notes("", "sample")
+    ids = np.array(what.prompt.tokenizer.encode("It is 7. Is it?"), np.int32)
+    pending.under_way["made up"] = Wanted("made up", "made up", 0), ids
+    result = SampleResult("made up", ids, np.full(len(ids), -0.5, np.float32), "length")
+    _take(result, what, pending, notes)
+    pending.batch(lambda: _tables(pending, notes))
 
 
 def _recovered(what: SampleRun, catalog: Catalog, items: Iterable[Item], notes: Notes) -> Batches:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import queue
 import random
+import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -36,12 +37,15 @@ except ImportError as error:
     raise MissingExtraError("openai", "openai") from error
 
 KEY = "OPENAI_API_KEY"
+_NONE = "none"  # sent where no key is set: the client library wants one
 TELL_SECONDS = 5.0  # between two signs of life while nothing is answered
 TRIES = 6
 LONGEST_WAIT = 60.0
+PATIENCE = 600.0  # seconds that a request is tried for while the server is away: it starts anew
 SILENT = 50  # failed requests in a row, each tried TRIES times, that mean that nobody is there
 _AGAIN = {408, 409, 425, 429}
 _OVERLOADED = {408, 429, 503, 504, 529}
+_AWAY = {429, 502, 503, 504, 529}
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -75,7 +79,7 @@ class RefusedError(Exception):
 
 
 class UnansweredError(Exception):
-    """The server failed TRIES times; `mark` is the number of its answers by then."""
+    """The server failed to the last try; `mark` is the number of its answers by then."""
 
     def __init__(self, problem: str, mark: int) -> None:
         super().__init__(problem)
@@ -107,7 +111,7 @@ class Server:
         self.base_url, user, password = _without_user(self._url)
         self.model, self.timeout = model, timeout
         self.limit = Limit(concurrency)
-        self.first_wait = 0.5
+        self.first_wait, self.patience = 0.5, PATIENCE
         self._key = _key()
         self._secrets = _spellings(self._key, user, password)
         self._concurrency = concurrency
@@ -185,10 +189,12 @@ class Server:
     async def completion(self, **body: Any) -> Completion:
         """The completion for a request's body.
 
+        A request is sent TRIES times, and for PATIENCE while the server is away or overloaded.
         Raises RefusedError where the server refuses the request, UnansweredError where it fails
-        TRIES times, DeniedError and RemoteError where no request would do better.
+        to the last, DeniedError and RemoteError where no request would do better.
         """
-        for attempt in range(TRIES):
+        began, tries = time.monotonic(), 0
+        while True:
             wait = None
             try:
                 found = await self._ask(dict(body))
@@ -199,24 +205,28 @@ class Server:
                     self._heard()
                     raise RefusedError(f"refused: {problem}") from None
                 wait, overloaded = _retry_after(error), error.status_code in _OVERLOADED
+                away = error.status_code in _AWAY
             except (openai.APIConnectionError, msgspec.DecodeError) as error:
                 problem, advice = self._said(error), _advice(None)
                 overloaded = isinstance(error, openai.APITimeoutError)
+                away = isinstance(error, openai.APIConnectionError) and not overloaded
             else:
                 self._heard()
                 self.limit.told(overloaded=False)
                 return found
             if overloaded:
                 self.limit.told(overloaded=True)
-            if attempt + 1 < TRIES:
-                await asyncio.sleep(wait or self._wait(attempt))
+            tries += 1
+            if tries >= TRIES and not (away and time.monotonic() - began < self.patience):
+                break
+            await asyncio.sleep(wait or self._wait(tries - 1))
         self._silent += 1
         if self._silent >= SILENT:
             raise RemoteError(
-                f"{self.base_url} {advice[0]}: {self._silent} requests in a row failed {TRIES} "
+                f"{self.base_url} {advice[0]}: {self._silent} requests in a row failed {tries} "
                 f"times, the last with {problem}; {advice[1]} and run this again"
             )
-        raise UnansweredError(f"server: {problem}, {TRIES} times", self._answered)
+        raise UnansweredError(f"server: {problem}, {tries} times", self._answered)
 
     def _heard(self) -> None:
         """The server answered."""
@@ -276,7 +286,8 @@ class Server:
     def _stop(self, error: openai.APIStatusError, problem: str) -> None:
         """Raise what is true of every request."""
         if error.status_code in (401, 403):
-            raise DeniedError(f"{self.base_url} refuses the key in {KEY}: {problem}") from None
+            what = f"refuses the key in {KEY}" if self._key != _NONE else f"wants a key: set {KEY}"
+            raise DeniedError(f"{self.base_url} {what}: {problem}") from None
         if error.status_code == 404:
             raise RemoteError(
                 f"{self.base_url} has no completions of a model {self.model!r}: {problem}"
@@ -310,7 +321,7 @@ class Server:
             raise error from None
 
     def _wait(self, attempt: int) -> float:
-        longest = min(LONGEST_WAIT, self.first_wait * 2**attempt)
+        longest = min(LONGEST_WAIT, self.first_wait * 2 ** min(attempt, 10))
         return random.uniform(longest / 2, longest)
 
 
@@ -321,7 +332,7 @@ def _key() -> str:
         raise UsageError(
             f"{KEY} holds characters that no key has, such as a line break: set it anew"
         )
-    return key or "none"
+    return key or _NONE
 
 
 def _spellings(key: str, user: str, password: str) -> list[str]:
@@ -329,7 +340,7 @@ def _spellings(key: str, user: str, password: str) -> list[str]:
     name, word = unquote(user), unquote(password)
     basic = b64encode(f"{name}:{word}".encode()).decode() if user else ""
     lone = {user, name} if not password else set()  # https://TOKEN@host
-    plain = {key, password, word, basic, *lone} - {"", "none"}
+    plain = {key, password, word, basic, *lone} - {"", _NONE}
     return sorted(plain | {repr(text)[1:-1] for text in plain}, key=len, reverse=True)
 
 

@@ -141,6 +141,10 @@ def score(
     with Run(catalog.store, "score", configuration) as run:
         run.append({"scorers": to_table("scorers", [what.scorer_row()])})
         run.counts["wanted"] = len(items)
+        if what.retry is None:
+            again = replace(what, retry="failed")
+            if left := len(_missing(catalog, again)) - len(items):
+                run.counts["failed before"] = left
 
         def commit(batch: Batch) -> None:
             executors.commit(run, batch, "tokens")
@@ -156,6 +160,20 @@ def score(
             _repeat(catalog.refresh(), what, run, chosen, tell)
     catalog.refresh()
     return run.counts
+
+
+def changes(catalog: Catalog, what: ScoreRun) -> dict[str, tuple[Any, Any]]:
+    """Settings in which a new scorer differs from that of the newest run of its name.
+
+    Each makes another scorer: what was scored before does not count for it.
+    """
+    if any(row["scorer_id"] == what.scorer_id for row in catalog.scorers()):
+        return {}
+    now = scorer_fields(what.scorer)
+    for then in catalog.configurations("score"):
+        if then.get("name") == what.name:
+            return {k: (then.get(k), v) for k, v in now.items() if then.get(k) != v}
+    return {}
 
 
 def _repeat(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from builders.ingest.stage import ingest
 from builders.run import to_table
 from builders.score.engine import ScoreResult
 from builders.score.estimate import Estimate
-from builders.score.stage import dry_run, score
+from builders.score.stage import changes, dry_run, score
 from builders.segment.stage import segment_missing
 from dasd_data.cli import cli
 from dasd_data.config import Prices
@@ -105,7 +107,8 @@ def test_over_context_responses_stay_unscored_with_the_reason(catalog, fake_run,
     ((stage, reason),) = values(catalog, "SELECT stage, reason FROM attempts")
     assert stage == "score"
     assert reason.startswith("over context: ")
-    assert score(catalog, run)["failed: over context"] == 0
+    counts = score(catalog, run)
+    assert (counts["failed: over context"], counts["failed before"]) == (0, 1)
 
 
 def test_what_failed_is_scored_once_it_is_asked_for_again(catalog, fake_run):
@@ -128,6 +131,19 @@ def test_what_failed_is_scored_once_it_is_asked_for_again(catalog, fake_run):
     tries = "SELECT attempt, count(*) FROM attempts GROUP BY ALL ORDER BY ALL"
     assert values(catalog, tries) == [(0, 4), (1, 4)]
     assert score(catalog, again)["wanted"] == 0
+
+
+def test_another_scorer_of_the_same_name_is_told_before_it_starts(catalog, fake_run):
+    """After an upgrade of the engine a run of GPU-days would begin anew without a word."""
+    run = fake_run(only_eligible=False)
+    assert changes(catalog, run) == {}
+    score(catalog, run)
+    assert changes(catalog, run) == {}
+    other = fake_run(only_eligible=False)
+    other.scorer = replace(run.scorer, dtype="bfloat16")
+    assert changes(catalog, other) == {"dtype": (run.scorer.dtype, "bfloat16")}
+    score(catalog, other)
+    assert changes(catalog, run) == changes(catalog, other) == {}  # both are known
 
 
 def test_where_narrows_what_is_scored_and_may_be_no_second_statement(catalog, fake_run):

@@ -55,6 +55,7 @@ def test_a_teacher_is_sampled_seen_at_work_and_gone_on_with(command, tmp_path):
     ("options", "problem"),
     [
         (("--temperature", -1), "temperature -1: it lies between 0 and 100"),
+        (("--temperature", 0, "--n", 3), "the samples would be all the same"),
         (("--temperature", 1, "--top-p", 0), "top_p 0: it lies above 0"),
         (("--temperature", 1, "--max-tokens", 99999), "the context of teacher holds 8192 tokens"),
         (("--temperature", 1, "--effort", "high"), "leave --effort out"),

@@ -51,7 +51,7 @@ def serving(*options):
 
 def engine(url, **more):
     server = Server(url, "fake", **{"timeout": 20.0, **more})
-    server.first_wait = 0.01
+    server.first_wait, server.patience = 0.01, 0.0
     return OpenAIGenerator(server, TEACHER)
 
 
@@ -258,9 +258,10 @@ def answering(answer):
             server.shutdown()
 
 
-def asked_of(server, n, **more):
+def asked_of(server, n, patience=0.0, **more):
     """The answers to n requests: `n: text`, or `n: why it failed`."""
     server.first_wait = 0.01
+    server.patience = patience
 
     async def ask(i):
         found = await server.completion(prompt=str(i), max_tokens=1, **more)
@@ -388,6 +389,19 @@ def test_failures_are_told_once_the_server_answers_again(monkeypatch):
         for answer in asked_of(Server(url, "fake", concurrency=1), 9):
             seen.append(answer)  # noqa: PERF402
     assert seen == ["1: yes", f"0: {failed}"]
+
+
+def test_a_server_that_starts_anew_is_waited_for(monkeypatch):
+    """A restart of vLLM takes minutes: samples would be given up on by the dozen."""
+    monkeypatch.setattr("builders.score.server.TRIES", 2)
+    with answering(lambda _, n: WORKS if n > 6 else BUSY) as (url, got):
+        assert list(asked_of(Server(url, "fake"), 1, patience=30.0)) == ["0: yes"]
+    assert len(got) == 7
+    with answering(lambda _, n: BROKEN) as (url, got):  # it is there, and fails
+        assert "2 times" in next(iter(asked_of(Server(url, "fake"), 1, patience=30.0)))
+    with answering(lambda _, n: BUSY) as (url, got):
+        assert "times" in next(iter(asked_of(Server(url, "fake"), 1, patience=0.2)))
+    assert len(got) > 2
 
 
 def test_a_used_up_quota_is_called_so(monkeypatch):

@@ -87,7 +87,7 @@ def test_no_secret_is_printed_logged_or_kept(
     """A key would be read by everyone who reads the catalog, a log or a bug report."""
     monkeypatch.setenv(KEY, SECRET)
     monkeypatch.setitem(fake_server.REASONS, 500, "Broken")
-    for name, value in (("LONGEST_WAIT", 0.01), ("TRIES", 2)):
+    for name, value in (("LONGEST_WAIT", 0.01), ("TRIES", 2), ("PATIENCE", 0.0)):
         monkeypatch.setattr(f"builders.score.server.{name}", value)
     catalog, key = made(), question_id("What is 1 + 1?")
     append(catalog, "questions", [{"question_id": key, "text": "What is 1 + 1?"}])

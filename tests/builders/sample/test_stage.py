@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import subprocess
+import sys
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 pytest.importorskip("transformers")
 
@@ -171,7 +175,9 @@ def test_a_failure_keeps_its_reason_and_is_tried_again_when_asked(catalog):
     assert catalog.sql("SELECT response_id, stage, attempt, reason FROM attempts").fetchall() == [
         (failed, "sample", 0, "timeout: 600 s, 3 tries")
     ]
-    assert not run(catalog, limit=4)[0].asked
+    assert estimate(catalog, plan(Engine(), limit=4)).failed_before == 1
+    idle, counts = run(catalog, limit=4)
+    assert (idle.asked, counts["failed before"]) == ([], 1)
     again = Engine()
     again.instead[1] = lambda request: SampleResult(request.key, error="timeout: again")
     run(catalog, again, limit=4, retry="failed")
@@ -333,6 +339,49 @@ def test_an_estimate_counts_what_a_run_then_does(catalog):
     assert after.samples == 4
     assert after.expected_tokens == round(4 * counts["sampled_tokens"] / 8)
     assert 0 < after.bytes < before.most_bytes
+    shorter = estimate(catalog, plan(engine, n=3, limit=4, sampling={"max_tokens": 10}))
+    assert shorter.expected_tokens == shorter.most_tokens == 12 * 10
+
+
+def test_an_estimate_of_truncated_samples_expects_no_less_than_what_was_cut(catalog):
+    """They are the long ones: the mean of all would be half the bill."""
+    _, counts = run(catalog, limit=4, n=2, sampling={"max_tokens": 60})
+    cut = counts["finished: length"]
+    assert 0 < cut < 8
+    again = estimate(catalog, plan(Engine(), limit=4, n=2, retry="truncated"))
+    assert again.samples == cut
+    assert again.expected_tokens >= cut * 60
+
+
+def compiled():
+    """What numba has compiled, or found compiled, so far."""
+    found = (thing for thing in gc.get_objects() if isinstance(thing, Dispatcher))
+    return {f"{f.py_func.__module__}.{f.py_func.__name__}{s}" for f in found for s in f.signatures}
+
+
+COMPILED_BEFORE = """
+import sys
+import dasd_data
+from tests.builders.sample.test_stage import Engine, compiled, run
+
+class Watching(Engine):
+    def generate(self, requests, sampling):
+        self.before = compiled()
+        yield from super().generate(requests, sampling)
+
+engine, counts = run(dasd_data.open(sys.argv[1]), Watching())
+assert counts["done"] and engine.before
+assert compiled() == engine.before, compiled() - engine.before
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled_once_the_engine_works(catalog):
+    """The first commit would hold the engine, and Ctrl-C, up for two minutes."""
+    command = [sys.executable, "-c", COMPILED_BEFORE, str(catalog.path)]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_keys_of_other_settings_differ():
