@@ -10,6 +10,15 @@ WITH last AS (
     GROUP BY run_id
 ),
 
+reasons AS (
+    SELECT
+        last.run_id,
+        string_agg((e.value ->> '$') || ' ' || substr(e.key, 9), ', ' ORDER BY e.key) AS reasons
+    FROM last, json_each(last.counts) AS e
+    WHERE starts_with(e.key, 'failed: ')
+    GROUP BY last.run_id
+),
+
 counted AS (
     SELECT
         r.run_id,
@@ -24,9 +33,11 @@ counted AS (
         -- what an earlier run had sampled took this one no time
         coalesce((counts ->> '$.recovered')::BIGINT, 0) AS recovered,
         coalesce(counts ->> '$.sampled_tokens', counts ->> '$.scored_tokens')::BIGINT AS tokens,
-        epoch(last.told_at - r.started_at) AS seconds
+        epoch(last.told_at - r.started_at) AS seconds,
+        reasons.reasons
     FROM runs AS r
     LEFT JOIN last USING (run_id)
+    LEFT JOIN reasons USING (run_id)
 )
 
 SELECT
@@ -41,10 +52,11 @@ SELECT
     done,
     wanted - done - failed AS remaining,
     nullif(failed, 0) AS failed,
+    reasons,
     tokens,
     round(tokens / nullif(seconds, 0))::BIGINT AS "tokens/s",
     CASE
-        WHEN event = 'batch'
+        WHEN event = 'batch' AND told_at > now() - INTERVAL 5 MINUTES
             THEN round(
                 seconds * (wanted - done - failed) / nullif(done + failed - recovered, 0) / 60
             )::BIGINT

@@ -598,12 +598,15 @@ def test_whose_samples_are_is_told_by_name_model_or_scorer(catalog, append):
     assert policy(student=ids[0][:5]) == "teacher"
 
 
-@pytest.mark.parametrize(("recovered", "minutes"), [(0, 9), (80, 45), (100, None)])
+@pytest.mark.parametrize(
+    ("age", "recovered", "minutes"), [(1, 0, 9), (1, 80, 45), (1, 100, None), (10, 0, None)]
+)
 def test_what_an_earlier_run_sampled_does_not_shorten_the_time_left(
-    recovered, minutes, catalog, append
+    age, recovered, minutes, catalog, append
 ):
-    """`status` would promise the end in minutes, of a run of hours."""
-    start, counts = datetime(2026, 1, 1, tzinfo=UTC), {"wanted": 1_000, "done": 90, "failed": 10}
+    """`status` would promise the end in minutes, of a run of hours, or of one that is dead."""
+    start = datetime.now(UTC) - timedelta(minutes=age)
+    counts = {"wanted": 1_000, "done": 90, "failed": 10}
     append(catalog, "runs", [{"run_id": "r", "stage": "sample", "started_at": start}])
     event = {
         "run_id": "r", "sequence": 0, "event": "batch",
@@ -627,4 +630,5 @@ def test_a_run_of_failures_is_told_from_the_first_on(catalog):
     with closing(catalog.refresh().session()) as session:
         rows = session.rows(sqlfiles.report("status_runs"))
     (row,) = (row for row in rows if row["stage"] == "sample")
+    assert row["reasons"] == "2 server"
     assert (row["done"], row["failed"], row["remaining"]) == (0, 2, 2)
