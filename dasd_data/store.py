@@ -73,7 +73,8 @@ class Store(Tables):
         return f"`dasd-data init {self.path}` completes it"
 
     @property
-    def _head(self) -> Path:
+    def head(self) -> Path:
+        """File that names the newest snapshot."""
         return self.path / "tables" / "head.json"
 
     def snapshots(self) -> list[Snapshot]:
@@ -159,13 +160,13 @@ class Store(Tables):
                 snapshot = self.expire(snapshot, expire_before)
             rows = pa.Table.from_pylist([snapshot.row()], SNAPSHOTS.schema)
             if self.commit(handle, SNAPSHOTS, rows, what):
-                snapshots.write_head(self._head, snapshot.snapshot_id)
+                snapshots.write_head(self.head, snapshot.snapshot_id)
                 return snapshot
         raise AssertionError("attempts end in an error")
 
     def _newest(self) -> tuple[DeltaTable, State, Snapshot]:
         """Handle and state of `snapshots`, and the newest of them: number 0 where there is none."""
-        head = snapshots.read_head(self._head)  # before the log, which may grow meanwhile
+        head = snapshots.read_head(self.head)  # before the log, which may grow meanwhile
         handle = self.delta(SNAPSHOTS.name)
         bounds = _bounds(handle)
         newest = Snapshot(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -30,6 +31,9 @@ from dasd_data.tables import listed
 YOUNG_SECONDS = 3600.0  # a file that is in no log may be one that is just being committed
 SHOWN = 20  # rows that a check of rows names
 RESTORE = "restore it from a backup; without one, make the catalog anew from its inputs"
+_OF_LOG = re.compile(  # entries, checkpoints, and what delta-rs is about to rename
+    r"\d{20}\.(json|crc|checkpoint(\..+)?\.parquet)|_last_checkpoint|_sidecars|\..*|.*\.tmp"
+)
 MOVE = "move it away: nothing reads it"
 REMOVE = "remove the checkpoint: the entries of the log are all there"
 BUILD = "run the same `dasd-data build` again: it makes it anew"
@@ -99,6 +103,7 @@ def verify(
     kept = store.kept(recorded) if newest else []
     with files.Verified(store.path / "verified.json") as cache:
         known = cache if quick else {}
+        report.findings += _foreign(store)
         for name in (*TABLES, SNAPSHOTS.name):
             _table(report, store, name, recorded, kept, known, quick, progress)
         if not quick:  # what failed is trusted no more
@@ -192,6 +197,18 @@ def _table(
             report.notes.append(f"{path} is in no commit ({when})")
         else:
             report.findings.append(Finding(name, "a foreign file", str(path), do=MOVE))
+
+
+def _foreign(store: Store) -> Iterator[Finding]:
+    """What is none of the tables, nor of their logs."""
+    tables = [store.folder(name) for name in (*TABLES, SNAPSHOTS.name)]
+    for path in sorted(store.head.parent.glob("*")):
+        if path not in (*tables, store.head) and path.suffix != ".tmp":
+            yield Finding("", "foreign, and of no table", str(path), do=MOVE)
+    for table in tables:
+        for path in sorted((table / "_delta_log").glob("*")):
+            if not _OF_LOG.fullmatch(path.name):
+                yield Finding(table.name, "a foreign file in its log", str(path), do=MOVE)
 
 
 def _gap(folder: Path, newest: int) -> Path | None:

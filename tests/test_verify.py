@@ -174,6 +174,20 @@ def test_foreign_files_are_named_and_orphans_are_no_damage(catalog):
     assert "in no commit (being written)" in report.notes[0]
 
 
+def test_what_is_of_no_table_and_of_no_log_is_named(catalog):
+    """A copy of a table, or an entry under another name, would lie there for ever."""
+    store = catalog.store
+    log = store.folder("questions") / "_delta_log"
+    others = [store.folder("zzz"), log / "0.json", log / f"{0:020}.json.bak"]
+    others[0].mkdir()
+    for path in others[1:]:
+        path.write_text("{}")
+    (log / "_commit_1.json.tmp").write_text("{}")
+    found = verify(store).findings
+    assert {finding.file for finding in found} == set(map(str, others))
+    assert all(finding.do.startswith("move it away") for finding in found)
+
+
 def test_wrong_row_counts_in_a_log_are_named(catalog):
     """Engines that count by Delta's statistics would give other numbers than a scan."""
     store = catalog.store
