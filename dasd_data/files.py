@@ -149,12 +149,14 @@ def read_checked(path: Path) -> pa.Table:
         return file.read(use_threads=False)
 
 
-def read_columns(path: Path, names: list[str]) -> pa.Table:
+def read_columns(
+    path: Path, names: list[str], verified: dict[str, list[int]] | None = None
+) -> pa.Table:
     """Some columns of a content-addressed file, all of which is checked first, in bounded memory.
 
-    Raises DamagedFileError naming it.
+    `verified` is that of `verify`. Raises DamagedFileError naming the file.
     """
-    verify(path, {})
+    verify(path, {} if verified is None else verified)
     return pq.read_table(path, columns=names)
 
 

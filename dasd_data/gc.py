@@ -191,9 +191,13 @@ def _drop_pending(store: Store, garbage: Garbage, dry_run: bool, young: float) -
     if not len(dead):
         return
     done = _done(store)
+    sound: dict[str, list[int]] = {}
+    for name in CHILDREN:  # all of them before the first row goes
+        for file in store.newest(name)[2]:
+            files.verify(store.folder(name) / file.name, sound)
     dropped: dict[str, pa.Table] = {}
     for name in CHILDREN:
-        dropped[name] = _drop(store, name, dead, done, dry_run)
+        dropped[name] = _drop(store, name, dead, done, sound, dry_run)
         garbage.rows[name] = len(dropped[name])
     if dry_run:
         return
@@ -229,7 +233,12 @@ def _done(store: Store) -> pa.Array:
 
 
 def _drop(
-    store: Store, name: str, dead: pa.ChunkedArray, done: pa.Array, dry_run: bool
+    store: Store,
+    name: str,
+    dead: pa.ChunkedArray,
+    done: pa.Array,
+    sound: dict[str, list[int]],
+    dry_run: bool,
 ) -> pa.Table:
     """Rewrite the files of a table that hold rows of these responses; returns those rows."""
 
@@ -244,7 +253,7 @@ def _drop(
     _, _, found = store.newest(name)
     for file in found:
         needed = [c for c in ("response_id", "run_id") if c in spec.schema.names]
-        if not pc.any(goes(files.read_columns(folder / file.name, needed))).as_py():
+        if not pc.any(goes(files.read_columns(folder / file.name, needed, sound))).as_py():
             continue
         rows = files.read_checked(folder / file.name).cast(spec.schema)
         out = goes(rows)

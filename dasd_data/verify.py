@@ -32,7 +32,8 @@ YOUNG_SECONDS = 3600.0  # a file that is in no log may be one that is just being
 SHOWN = 20  # rows that a check of rows names
 RESTORE = "restore it from a backup; without one, make the catalog anew from its inputs"
 _OF_LOG = re.compile(  # entries, checkpoints, and what delta-rs is about to rename
-    r"\d{20}\.(json|crc|checkpoint(\..+)?\.parquet)|_last_checkpoint|_sidecars|\..*|.*\.tmp"
+    r"\d{20}\.(json|crc|checkpoint(\..+)?\.parquet)|_last_checkpoint|_sidecars|\..*"
+    r"|.*\.tmp|.*#\d+"
 )
 MOVE = "move it away: nothing reads it"
 REMOVE = "remove the checkpoint: the entries of the log are all there"
@@ -203,7 +204,8 @@ def _foreign(store: Store) -> Iterator[Finding]:
     """What is none of the tables, nor of their logs."""
     tables = [store.folder(name) for name in (*TABLES, SNAPSHOTS.name)]
     for path in sorted(store.head.parent.glob("*")):
-        if path not in (*tables, store.head) and path.suffix != ".tmp":
+        ours = path in (*tables, store.head) or path.suffix == ".tmp"
+        if not ours and not path.name.startswith("."):
             yield Finding("", "foreign, and of no table", str(path), do=MOVE)
     for table in tables:
         for path in sorted((table / "_delta_log").glob("*")):

@@ -376,7 +376,7 @@ def test_pending_rows_of_a_dead_process_go_and_the_corrected_row_comes_in(tmp_pa
     assert verify(store, quick=True).findings == []
 
 
-@pytest.mark.parametrize("name", ["responses", "announced", "run_events", "tokens"])
+@pytest.mark.parametrize("name", ["responses", "announced", "run_events", "tokens", "sentences"])
 def test_a_damaged_file_drops_no_row(tmp_path, name):
     """Children of a response whose id a flipped bit changed would be deleted for good."""
 

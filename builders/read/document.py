@@ -16,21 +16,24 @@ from builders.read.scan import new_state, next_end
 
 _BLANK = b" \t\r\n"
 CLOSE_LIST = ord("]")
-_WHOLE = rb'^\{".*\}[ \t\r]*,?[ \t\r]*\]?[ \t\r]*$'
+_AFTER = _BLANK + b",]"  # what may follow an element
 
 
 class _Value:
     """The text of the value being read, piece by piece; beyond `cap` only its beginning."""
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, cap: int, indent: bytes = b"") -> None:
         self.cap, self.pieces, self.length = cap, list[bytes](), 0
-        self.before = b""  # blanks, of which the last line's are its indentation
+        self.before = b""  # the blanks in front of it
+        self.indent = indent  # of the last value that began a line
         self.state = new_state()
 
     def add(self, piece: bytes) -> None:
         if not self.length:
             text = piece.lstrip(_BLANK)
             self.before = (self.before + piece[: len(piece) - len(text)])[-EXCERPT_BYTES:]
+            _, line, blanks = self.before.rpartition(b"\n")
+            self.indent = blanks if line and text else self.indent
             piece = text
         self.length += len(piece)
         if self.length <= self.cap:
@@ -39,32 +42,33 @@ class _Value:
             self.pieces = [beginning([*self.pieces, piece])]
 
     def rows(self, file: str, number: int) -> Iterator[RawRow]:
-        """The row; of one that is none, also the elements that an open brace in it took along."""
+        """The row; of one that is none, also the elements that an open bracket took along."""
         text = b"".join(self.pieces)
         if self.length > self.cap:
             reason = f"the row is {size(self.length)} long, over the cap of {size(self.cap)}"
             yield RawRow(file, number, None, reason, text)
             return
         row = decode_row(file, number, text)
-        parts = [text] if row.error is None else self._elements(text)
-        if len(parts) == 1:
-            yield row
-            return
-        for at, part in enumerate(parts):
-            yield decode_row(file, number + at, part)
+        yield from [row] if row.error is None else self._apart(row, text)
 
-    def _elements(self, text: bytes) -> list[bytes]:
-        """A text cut before every line that begins an object where this one begins in its line.
+    def _apart(self, row: RawRow, text: bytes) -> list[RawRow]:
+        """A row that is none, cut before each line that begins an object where elements do.
 
-        A string of JSON holds no line end, so none of these lines is within one. Without an
-        indentation, a line must be a whole object: those in this one would begin there, too.
+        The last piece of text must be an object: that of an object's own inside is none, as the
+        end of the outer one follows. Without an indentation, each line must be a whole object.
         """
-        _, line, indent = self.before.rpartition(b"\n")
-        if not line:
-            return [text]
-        begins = re.compile(b"^%b\\{" % indent if indent else _WHOLE, re.MULTILINE)
-        starts = (match.start() for match in begins.finditer(text) if match.start())
-        return [text[a:b].rstrip(_BLANK + b",]") for a, b in pairwise([0, *starts, len(text)])]
+        begins = re.compile(b"^%b\\{[^\n]*" % self.indent, re.MULTILINE)
+        starts = [
+            match.start()
+            for match in begins.finditer(text)
+            if match.start() and (self.indent or match[0].rstrip(_AFTER).endswith(b"}"))
+        ]
+        if not starts:
+            return [row]
+        cuts = pairwise([0, *starts, len(text)])
+        texts = [text[a:b].rstrip(_AFTER) for a, b in cuts]
+        rows = [decode_row(row.file, row.line + at, part) for at, part in enumerate(texts)]
+        return rows if rows[-1].error is None and rows[0].error is not None else [row]
 
 
 def read_document(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
@@ -89,7 +93,7 @@ def read_document(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
                         number = row.line + 1
                 if open_array and chunk[end] == CLOSE_LIST:
                     open_array = False
-                value, start = _Value(cap), end + 1
+                value, start = _Value(cap, value.indent), end + 1
             value.add(chunk[start:])
     except DamagedStreamError as error:
         yield RawRow(file, number, None, str(error), beginning(value.pieces))

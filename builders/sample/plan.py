@@ -179,7 +179,7 @@ def missing(
             yield want
         elif what.retry == "failed":
             yield replace(want, attempt=failed[want.key] + 1)
-        else:
+        elif what.retry is None:
             left["failed"] += 1
 
 

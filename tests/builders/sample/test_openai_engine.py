@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.server
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -394,14 +395,25 @@ def test_failures_are_told_once_the_server_answers_again(monkeypatch):
 def test_a_server_that_starts_anew_is_waited_for(monkeypatch):
     """A restart of vLLM takes minutes: samples would be given up on by the dozen."""
     monkeypatch.setattr("builders.score.server.TRIES", 2)
-    with answering(lambda _, n: WORKS if n > 6 else BUSY) as (url, got):
-        assert list(asked_of(Server(url, "fake"), 1, patience=30.0)) == ["0: yes"]
-    assert len(got) == 7
-    with answering(lambda _, n: BROKEN) as (url, got):  # it is there, and fails
-        assert "2 times" in next(iter(asked_of(Server(url, "fake"), 1, patience=30.0)))
-    with answering(lambda _, n: BUSY) as (url, got):
-        assert "times" in next(iter(asked_of(Server(url, "fake"), 1, patience=0.2)))
-    assert len(got) > 2
+
+    def comes_back(_, n):
+        if n == 2:
+            time.sleep(1.5)  # a long completion that broke off: the patience begins at its end
+        return WORKS if n == 1 or n > 7 else BUSY
+
+    with answering(comes_back) as (url, got):
+        server = Server(url, "fake", concurrency=1)
+        assert list(asked_of(server, 2, patience=1.0)) == ["0: yes", "1: yes"]
+    assert len(got) == 8
+
+    def tries(fault, patience, works=1):
+        with answering(lambda _, n: WORKS if n <= works else fault) as (url, _):
+            *_, last = asked_of(Server(url, "fake", concurrency=1), 2, patience=patience)
+        return int(re.search(r"(\d+) times", last)[1])
+
+    assert tries(BUSY, 3.0) > 2
+    assert tries(BUSY, 0.0) == tries(BROKEN, 3.0) == 2  # it is there, and fails
+    assert tries(BUSY, 3.0, works=0) == 2  # it was never there
 
 
 def test_a_used_up_quota_is_called_so(monkeypatch):
