@@ -131,6 +131,11 @@ def _report(counts: Counter[str], name: str, line: str) -> None:
             note(f"{counts[label]:,} {label}")
     note_failures(counts)
     note_left(counts["failed before"], "sample")
+    if counts["whole by now"]:
+        note(
+            f"{count(counts['whole by now'], 'sample')} cut off and left alone: a whole completion "
+            "of the same place is there, under another --max-tokens or --seed"
+        )
     if counts["failed"]:
         note("the reasons are in `attempts`; --retry failed tries them again")
 

@@ -169,32 +169,30 @@ def missing(
 ) -> Iterator[Wanted]:
     """The samples that are neither there nor given up on, by question id and sample index.
 
-    `left` counts those that failed before and are left alone. Raises UsageError where `retry` would
-    only repeat what was cut off.
+    `left` counts what is left alone: those that are `failed before`, and those that are `whole by
+    now`, of which another completion was cut off. Raises UsageError where `retry` would only repeat
+    what was cut off.
     """
     failed = _failed(session, what)
-    find = _truncated if what.retry == "truncated" else _unmade
-    for want in find(session, what, writer):
+    truncated = what.retry == "truncated"
+    found = _truncated(session, what, writer, left) if truncated else _unmade(session, what, writer)
+    for want in found:
         if want.sampled or want.key not in failed:
             yield want
         elif what.retry == "failed":
             yield replace(want, attempt=failed[want.key] + 1)
         elif what.retry is None:
-            left["failed"] += 1
+            left["failed before"] += 1
 
 
-def planned(session: Session, what: SampleRun, writer: Writer) -> tuple[Items, int]:
-    """The items of the samples that are missing: 45 bytes each in memory, for millions.
-
-    And how many failed before and are left alone.
-    """
-    left = Counter[str]()
+def planned(session: Session, what: SampleRun, writer: Writer, left: Counter[str]) -> Items:
+    """The items of the samples that are missing: 45 bytes each in memory, for millions."""
     found = (want.item for want in missing(session, what, writer, left))
     parts = [
         pa.table([list(column) for column in zip(*some, strict=True)], schema=_ITEM)
         for some in chunks(found, READ_KEYS)
     ]
-    return Items(pa.concat_tables([_ITEM.empty_table(), *parts])), left["failed"]
+    return Items(pa.concat_tables([_ITEM.empty_table(), *parts]))
 
 
 def _unmade(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wanted]:
@@ -251,21 +249,26 @@ def _failed(session: Session, what: SampleRun) -> dict[str, int]:
     return {row["response_id"]: row["attempt"] for row in rows}
 
 
-def _truncated(session: Session, what: SampleRun, writer: Writer) -> Iterator[Wanted]:
+def _truncated(
+    session: Session, what: SampleRun, writer: Writer, left: Counter[str]
+) -> Iterator[Wanted]:
     """Samples of this context all of whose completions were cut off, under other settings only.
 
     Raises UsageError where none was cut off under others: the same would be cut off again.
     """
     rows = session.rows(
-        "SELECT r.question_id, r.sample_index, count(*) AS completions FROM responses AS r"
+        "SELECT r.question_id, r.sample_index, count(*) AS completions,"
+        " bool_or(r.finish_reason <> 'length') AS whole FROM responses AS r"
         " INNER JOIN (SELECT DISTINCT response_id FROM tokens"
         f" WHERE scorer_id = {quote(what.scorer_id)}) AS t USING (response_id)"
         f" WHERE r.question_id IN (SELECT question_id FROM ({questions(session, what)}))"
         f" AND r.temperature = {what.sampling.temperature} AND r.top_p = {what.sampling.top_p}"
         f" AND r.policy = {quote(what.policy)}"
         " GROUP BY r.question_id, r.sample_index"
-        " HAVING bool_and(r.finish_reason = 'length') ORDER BY ALL"
+        " HAVING bool_or(r.finish_reason = 'length') ORDER BY ALL"
     )
+    left["whole by now"] = sum(row["whole"] for row in rows)
+    rows = [row for row in rows if not row["whole"]]
     wanted = list(
         _absent(what, writer, [(row["question_id"], row["sample_index"]) for row in rows])
     )
@@ -329,7 +332,7 @@ def estimate(catalog: Catalog, what: SampleRun) -> Estimate:
         bytes=round(size / all_tokens["n"] * expected) if expected and all_tokens["n"] else None,
         most_bytes=most * TOKEN_BYTES + prompts * 4,  # a prompt is kept as its ids
         refused=refused,
-        failed_before=left["failed"],
+        failed_before=left["failed before"],
     )
 
 

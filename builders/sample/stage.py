@@ -57,13 +57,13 @@ def sample(
     """
     catalog.refresh().verify_files(TABLES)
     with closing(_session(catalog)) as session:  # before the run: it may refuse what is asked for
-        wanted, left = planned(session, what, Writer(catalog.store, "sample"))
+        left = Counter[str]()
+        wanted = planned(session, what, Writer(catalog.store, "sample"), left)
     settings = {**what.configuration(), **what.request(), "segmenter": SEGMENTER}
     with Run(catalog.store, "sample", settings) as run:
         run.append({"scorers": to_table("scorers", [what.scorer_row()])})
         run.counts["wanted"] = len(wanted)
-        if left:
-            run.counts["failed before"] = left
+        run.counts.update(+left)
 
         def commit(batch: Batch) -> None:
             run.counts["sampled by another run"] += executors.commit(run, batch, "tokens")

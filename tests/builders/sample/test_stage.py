@@ -197,7 +197,8 @@ def test_what_was_cut_off_is_sampled_again_under_another_cap_only(catalog):
     assert len(catalog.refresh().configurations("sample")) == 1  # it is no run that failed
     engine, _ = run(catalog, limit=4, retry="truncated")
     assert len(engine.asked) == cut
-    assert not run(catalog, limit=4, retry="truncated")[0].asked  # whole ones are there now
+    engine, counts = run(catalog, limit=4, retry="truncated")
+    assert (engine.asked, counts["whole by now"]) == ([], cut)
     rows = catalog.sql("SELECT finish_reason FROM responses").fetchall()
     assert Counter(r for (r,) in rows) == {"length": cut, "stop": 4}
 
