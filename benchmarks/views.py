@@ -47,17 +47,6 @@ SELECT
     ))
 """
 
-UNNEST = COUNT.replace(
-    """SELECT count(n) + count(l) FROM (
-        SELECT unnest(n_tokens) AS n, unnest(logprob_sum) AS l FROM sentence_scores
-    )""",
-    """SELECT sum(n) + sum(l) FROM (
-        SELECT response_id, count(n) AS n, count(l) AS l FROM (
-            SELECT response_id, unnest(n_tokens) AS n, unnest(logprob_sum) AS l FROM sentence_scores
-        ) GROUP BY response_id
-    )""",
-)
-
 SCORES = """
 SELECT sum(n) + sum(l) FROM (
     SELECT response_id, count(n) AS n, count(l) AS l FROM (
@@ -65,6 +54,13 @@ SELECT sum(n) + sum(l) FROM (
     ) GROUP BY response_id
 )
 """
+
+UNNEST = COUNT.replace(
+    """SELECT count(n) + count(l) FROM (
+        SELECT unnest(n_tokens) AS n, unnest(logprob_sum) AS l FROM sentence_scores
+    )""",
+    SCORES,
+)
 
 WRITE_WIDE = f"""
 COPY (

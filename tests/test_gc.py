@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -84,19 +85,27 @@ def test_old_files_of_dead_processes_go_and_young_ones_stay(tmp_path):
     assert (folder / "notes.txt").exists()
 
 
-def orphaned(path):
-    """A store whose writer was killed before its commit, and the file, long ago, that it left."""
+class Killed(BaseException):
+    """The process's end."""
 
-    class Killed(BaseException):
-        pass
 
-    def kill(step):
-        if step == "questions: written":
+@contextmanager
+def dying(store, step):
+    """The block dies at the first step of the store that begins so; the store is of no use then."""
+
+    def kill(at):
+        if at.startswith(step):
             raise Killed
 
-    store = Store.create(path)
     store.checkpoint = kill
     with pytest.raises(Killed):
+        yield
+
+
+def orphaned(path):
+    """A store whose writer was killed before its commit, and the file, long ago, that it left."""
+    store = Store.create(path)
+    with dying(store, "questions: written"):
         Writer(store, "test").append({"questions": questions([1])})
     (orphan,) = store.folder("questions").glob("*.parquet")
     return Store.open(path), aged(orphan)
@@ -292,18 +301,9 @@ def test_a_build_does_not_bring_back_a_snapshot_that_was_expired_while_it_ran(ma
 
 def test_killed_between_record_and_removal_leaves_no_hole(tmp_path):
     """A snapshot that can be opened would lack files."""
-
-    class Killed(BaseException):
-        pass
-
-    def kill(step):
-        if step.startswith("gc: remove"):
-            raise Killed
-
     store = filled(tmp_path)
     compact(store)
-    store.checkpoint = kill
-    with pytest.raises(Killed):
+    with dying(store, "gc: remove"):
         collect(store, expire_before=store.snapshot(6), safe_seconds=-60)
     store = Store.open(tmp_path)
     assert verify(store).findings == []
@@ -335,18 +335,9 @@ def rows_of(key, answer):
 
 def test_pending_rows_of_a_dead_process_go_and_the_corrected_row_comes_in(tmp_path):
     """A row that was corrected after a kill could never be ingested."""
-
-    class Killed(BaseException):
-        pass
-
-    def kill(step):
-        if step == "responses: before write":
-            raise Killed
-
     store = Store.create(tmp_path)
     Writer(store, "test").append(rows_of("kept", "other"))
-    store.checkpoint = kill
-    with pytest.raises(Killed):
+    with dying(store, "responses: before write"):
         Writer(store, "test").append(rows_of("a", "wrong"))
     store = Store.open(tmp_path)
     apart = {"response_id": "later", "scorer_id": "s", "token_bytes": [1], "run_id": "r"}
@@ -379,21 +370,12 @@ def test_pending_rows_of_a_dead_process_go_and_the_corrected_row_comes_in(tmp_pa
 @pytest.mark.parametrize("name", ["responses", "announced", "run_events", "tokens", "sentences"])
 def test_a_damaged_file_drops_no_row(tmp_path, name):
     """Children of a response whose id a flipped bit changed would be deleted for good."""
-
-    class Killed(BaseException):
-        pass
-
-    def kill(step):
-        if step == "responses: before write":
-            raise Killed
-
     store = Store.create(tmp_path)
     event = {"run_id": "r", "sequence": 0, "event": "done", "occurred_at": datetime.now(UTC)}
     Writer(store, "test").append(
         {**rows_of("kept", "right"), "run_events": table("run_events", [event])}
     )
-    store.checkpoint = kill
-    with pytest.raises(Killed):
+    with dying(store, "responses: before write"):
         Writer(store, "test").append(rows_of("a", "wrong"))
     store = Store.open(tmp_path)
     path = min(store.folder(name).glob("*.parquet"), key=lambda p: p.stat().st_mtime_ns)
@@ -408,14 +390,6 @@ def test_a_damaged_file_drops_no_row(tmp_path, name):
 
 def test_log_probs_that_a_finished_run_brought_apart_are_no_pending_rows(tmp_path):
     """A user was told that they were taken, and would have to find out that they are gone."""
-
-    class Killed(BaseException):
-        pass
-
-    def kill(step):
-        if step == "responses: before write":
-            raise Killed
-
     store = Store.create(tmp_path)
     events = [{"run_id": "apart", "sequence": 0, "event": "done"}]
     events += [{"run_id": "broken", "sequence": 0, "event": "failed"}]
@@ -426,8 +400,7 @@ def test_log_probs_that_a_finished_run_brought_apart_are_no_pending_rows(tmp_pat
     Writer(store, "test").append(
         {"run_events": table("run_events", events), "tokens": table("tokens", tokens)}
     )
-    store.checkpoint = kill
-    with pytest.raises(Killed):
+    with dying(store, "responses: before write"):
         Writer(store, "test").append(rows_of("a", "wrong"))
     store = Store.open(tmp_path)
     done = collect(store, pending=True, safe_seconds=-60)

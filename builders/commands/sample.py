@@ -129,15 +129,12 @@ def _report(counts: Counter[str], name: str, line: str) -> None:
     for label in ("recovered", "sampled by another run", "workers lost"):
         if counts[label]:
             note(f"{counts[label]:,} {label}")
-    note_failures(counts)
-    note_left(counts["failed before"], "sample")
+    note_failures(counts, "sample")
     if counts["whole by now"]:
         note(
             f"{count(counts['whole by now'], 'sample')} cut off and left alone: a whole completion "
             "of the same place is there, under another --max-tokens or --seed"
         )
-    if counts["failed"]:
-        note("the reasons are in `attempts`; --retry failed tries them again")
 
 
 def _print_estimate(found: Estimate, prices: Prices, as_json: bool) -> None:

@@ -14,14 +14,7 @@ from builders.commands.engines import (
     executor_options,
     gpus_option,
 )
-from builders.commands.watch import (
-    check_done,
-    log_of,
-    log_option,
-    note_failures,
-    note_left,
-    watched,
-)
+from builders.commands.watch import check_done, log_of, log_option, note_failures, watched
 from dasd_data.cli.common import (
     catalog_option,
     count,
@@ -150,10 +143,7 @@ def _report(counts: Counter[str], what: ScoreRun, line: str) -> None:
     )
     if counts["repeat_scores"]:
         note(f"scored {counts['repeat_scores']:,} of them twice, to measure noise")
-    note_failures(counts)
-    note_left(counts["failed before"], "response")
-    if counts["failed"]:
-        note("the reasons are in `attempts`; --retry failed tries them again")
+    note_failures(counts, "response")
     if counts["control_tokens"]:
         note(f"{counts['control_tokens']:,} responses spell out special tokens as text")
 

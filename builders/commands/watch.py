@@ -65,11 +65,14 @@ def log_of(path: str | None) -> Iterator[TextIO | None]:
         yield file
 
 
-def note_failures(counts: Counter[str]) -> None:
-    """Say what came to nothing, by reason."""
+def note_failures(counts: Counter[str], noun: str) -> None:
+    """Say what came to nothing, by reason, and what did before."""
     for label, number in sorted(counts.items()):
         if label.startswith(("finished: ", "failed: ")):
             note(f"{number:,} {label}")
+    note_left(counts["failed before"], noun)
+    if counts["failed"]:
+        note("the reasons are in `attempts`; --retry failed tries them again")
 
 
 def note_left(number: int, noun: str) -> None:

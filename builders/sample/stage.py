@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -92,9 +92,14 @@ def _session(catalog: Catalog) -> Session:
 
 def _sampled(what: SampleRun, catalog: Catalog, items: Iterable[Item], notes: Notes) -> Batches:
     """The work: samples of the questions, as the engine ends them."""
+    incoming = iter(items)
+    first = list(islice(incoming, 1))
+    if not first:
+        return
+    _compile(what)
     pending: _Pending = Pending()
     with closing(_session(catalog)) as session:
-        wanted = (what.wanted(*item) for item in items)
+        wanted = (what.wanted(*item) for item in chain(first, incoming))
         requests = _requests(session, wanted, what, pending, notes)
         yield from executors.gathered(
             what.generator.generate(requests, what.sampling),
@@ -144,11 +149,8 @@ def _requests(
     session: Session, wanted: Iterable[Wanted], what: SampleRun, pending: _Pending, notes: Notes
 ) -> Iterator[SampleRequest]:
     """Requests for the wanted samples; a question that no prompt can hold becomes a failure."""
-    incoming, fresh = iter(wanted), True
+    incoming = iter(wanted)
     while some := list(islice(incoming, READ_QUESTIONS)):
-        if fresh:
-            _compile(what)
-            fresh = False
         prompts = {
             question: _prompt(what, *asked)
             for question, asked in texts_of(session, [w.question_id for w in some]).items()

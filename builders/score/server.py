@@ -6,19 +6,17 @@ A request is sent again, after a growing random wait, when it may yet succeed.
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import random
 import time
-from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from builders.score.credentials import KEY, NO_KEY, key_of, spellings, without_user
 from builders.score.load_limit import Limit
 from builders.score.loop import Loop
 from dasd_data.errors import (
@@ -36,8 +34,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("openai", "openai") from error
 
-KEY = "OPENAI_API_KEY"
-_NONE = "none"  # sent where no key is set: the client library wants one
 TELL_SECONDS = 5.0  # between two signs of life while nothing is answered
 TRIES = 6
 LONGEST_WAIT = 60.0
@@ -108,12 +104,12 @@ class Server:
         if concurrency < 1:
             raise UsageError(f"{concurrency} requests at once: at least one is sent")
         self._url = base_url.rstrip("/")
-        self.base_url, user, password = _without_user(self._url)
+        self.base_url, user, password = without_user(self._url)
         self.model, self.timeout = model, timeout
         self.limit = Limit(concurrency)
         self.first_wait, self.patience = 0.5, PATIENCE
-        self._key = _key()
-        self._secrets = _spellings(self._key, user, password)
+        self._key = key_of()
+        self._secrets = spellings(self._key, user, password)
         self._concurrency = concurrency
         self._silent = self._answered = 0
         self._away_since: float | None = None
@@ -209,11 +205,8 @@ class Server:
                 away = error.status_code in _AWAY
             except (openai.APIConnectionError, msgspec.DecodeError) as error:
                 problem, advice = self._said(error), _advice(None)
-                overloaded = isinstance(error, openai.APITimeoutError)
-                away = isinstance(error, openai.APIConnectionError)
-                if overloaded:  # a machine that is down does not even take a connection
-                    away = isinstance(error.__cause__, httpx2.ConnectTimeout)
-                    overloaded = not away
+                away = _unreachable(error)
+                overloaded = isinstance(error, openai.APITimeoutError) and not away
             else:
                 self._heard()
                 self.limit.told(overloaded=False)
@@ -297,7 +290,7 @@ class Server:
     def _stop(self, error: openai.APIStatusError, problem: str) -> None:
         """Raise what is true of every request."""
         if error.status_code in (401, 403):
-            what = f"refuses the key in {KEY}" if self._key != _NONE else f"wants a key: set {KEY}"
+            what = f"refuses the key in {KEY}" if self._key != NO_KEY else f"wants a key: set {KEY}"
             raise DeniedError(f"{self.base_url} {what}: {problem}") from None
         if error.status_code == 404:
             raise RemoteError(
@@ -336,36 +329,6 @@ class Server:
         return random.uniform(longest / 2, longest)
 
 
-def _key() -> str:
-    """The key of the environment, `none` where there is none; no message shows it."""
-    key = os.environ.get(KEY, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise UsageError(
-            f"{KEY} holds characters that no key has, such as a line break: set it anew"
-        )
-    return key or _NONE
-
-
-def _spellings(key: str, user: str, password: str) -> list[str]:
-    """How a server or a library may write what is secret, the longest first."""
-    name, word = unquote(user), unquote(password)
-    basic = b64encode(f"{name}:{word}".encode()).decode() if user else ""
-    lone = {user, name} if not password else set()  # https://TOKEN@host
-    plain = {key, password, word, basic, *lone} - {"", _NONE}
-    return sorted(plain | {repr(text)[1:-1] for text in plain}, key=len, reverse=True)
-
-
-def _without_user(url: str) -> tuple[str, str, str]:
-    """A URL without user and password, the user, and the password."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise UsageError("--base-url is no URL, such as http://127.0.0.1:8000/v1") from None
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return shown.geturl(), parts.username or "", parts.password or ""
-
-
 def _advice(status: int | None) -> tuple[str, str]:
     """What a server does that fails for good, by its last status, and what to do."""
     if status == 429:
@@ -373,6 +336,13 @@ def _advice(status: int | None) -> tuple[str, str]:
     if status is not None:
         return "fails", "see to the server, its log says why,"
     return "does not answer", "start the server"
+
+
+def _unreachable(error: Exception) -> bool:
+    """Whether no connection came about, or it broke off: the server starts anew, or its machine."""
+    slow = isinstance(error, openai.APITimeoutError)
+    slow = slow and not isinstance(error.__cause__, httpx2.ConnectTimeout)
+    return isinstance(error, openai.APIConnectionError) and not slow
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:

@@ -34,6 +34,7 @@ counted AS (
         coalesce((counts ->> '$.recovered')::BIGINT, 0) AS recovered,
         coalesce(counts ->> '$.sampled_tokens', counts ->> '$.scored_tokens')::BIGINT AS tokens,
         epoch(last.told_at - r.started_at) AS seconds,
+        coalesce(last.told_at, r.started_at) > now() - INTERVAL 5 MINUTES AS is_alive,
         reasons.reasons
     FROM runs AS r
     LEFT JOIN last USING (run_id)
@@ -46,7 +47,7 @@ SELECT
     strftime(started_at, '%Y-%m-%d %H:%M') AS started,
     CASE
         WHEN event IN ('done', 'failed', 'interrupted') THEN event
-        WHEN coalesce(told_at, started_at) > now() - INTERVAL 5 MINUTES THEN 'running'
+        WHEN is_alive THEN 'running'
         ELSE 'no sign since ' || strftime(coalesce(told_at, started_at), '%H:%M')
     END AS state,
     done,
@@ -56,7 +57,7 @@ SELECT
     tokens,
     round(tokens / nullif(seconds, 0))::BIGINT AS "tokens/s",
     CASE
-        WHEN event = 'batch' AND told_at > now() - INTERVAL 5 MINUTES
+        WHEN event = 'batch' AND is_alive
             THEN round(
                 seconds * (wanted - done - failed) / nullif(done + failed - recovered, 0) / 60
             )::BIGINT

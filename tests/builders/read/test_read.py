@@ -162,11 +162,8 @@ def test_an_open_quote_takes_no_element_of_a_later_line_along(tmp_path: Path) ->
         "]",
     ]
     rows = list(read(write(tmp_path, "a.json", "\n".join(lines).encode())))
-    assert [row.value["q"] for row in rows if row.value] in (
-        ["0", "b", "c"],
-        ["0", "x}, y", "b", "c"],
-    )
-    assert any(row.error for row in rows)
+    assert [row.value and row.value["q"] for row in rows] == ["0", None, None, "b", "c"]
+    assert [row.line for row in rows] == [1, 2, 3, 4, 5]
     lines = ['[{"q": "1",', '{"q": "2"},', '{"q": "3"}', "]"]
     rows = list(read(write(tmp_path, "b.json", "\n".join(lines).encode())))
     assert [(row.line, row.value) for row in rows] == [(1, None), (2, {"q": "2"}), (3, {"q": "3"})]

@@ -32,7 +32,7 @@ def test_a_teacher_is_sampled_seen_at_work_and_gone_on_with(command, tmp_path):
     report = json.loads(done.stdout)
     assert report["done"] == report["responses"] == 8
     assert report["cost"] == pytest.approx(report["sampled_tokens"])
-    *_, line = (tmp_path / "log.jsonl").read_text().splitlines()
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
     assert {k: json.loads(line)[k] for k in ("wanted", "done", "failed")} == {
         "wanted": 8, "done": 8, "failed": 0,
     }  # fmt: skip
