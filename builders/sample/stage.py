@@ -59,7 +59,12 @@ def sample(
     with closing(_session(catalog)) as session:  # before the run: it may refuse what is asked for
         left = Counter[str]()
         wanted = planned(session, what, Writer(catalog.store, "sample"), left)
-    settings = {**what.configuration(), **what.request(), "segmenter": SEGMENTER}
+    settings = {
+        **what.configuration(),
+        **what.request(),
+        "segmenter": SEGMENTER,
+        "wanted": len(wanted),
+    }
     with Run(catalog.store, "sample", settings) as run:
         run.append({"scorers": to_table("scorers", [what.scorer_row()])})
         run.counts["wanted"] = len(wanted)

@@ -137,7 +137,7 @@ def score(
     chosen = executor or Local(what)
     items = _missing(catalog, what)
     asked = {name: getattr(what, name) for name in ("name", "where", "scorer_id", "echo")}
-    configuration = {**scorer_fields(what.scorer), **asked}
+    configuration = {**scorer_fields(what.scorer), **asked, "wanted": len(items)}
     with Run(catalog.store, "score", configuration) as run:
         run.append({"scorers": to_table("scorers", [what.scorer_row()])})
         run.counts["wanted"] = len(items)

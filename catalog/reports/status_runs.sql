@@ -27,8 +27,9 @@ counted AS (
         last.event,
         last.message,
         last.told_at,
-        (counts ->> '$.wanted')::BIGINT AS wanted,
-        coalesce(counts ->> '$.done', if((counts ->> '$.wanted') IS NULL, NULL, '0'))::BIGINT AS done,
+        -- of a run that has told nothing yet, its configuration knows
+        coalesce(counts ->> '$.wanted', r.configuration ->> '$.wanted')::BIGINT AS wanted,
+        coalesce(counts ->> '$.done', if(wanted IS NULL, NULL, '0'))::BIGINT AS done,
         coalesce((counts ->> '$.failed')::BIGINT, 0) AS failed,
         -- what an earlier run had sampled took this one no time
         coalesce((counts ->> '$.recovered')::BIGINT, 0) AS recovered,

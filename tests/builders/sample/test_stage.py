@@ -621,6 +621,26 @@ def test_what_an_earlier_run_sampled_does_not_shorten_the_time_left(
     assert (row["done"], row["remaining"], row["minutes_left"]) == (90, 900, minutes)
 
 
+def test_a_run_that_was_killed_before_its_first_commit_is_told_in_full(catalog):
+    """Its row would be blank: nobody would know that all of it remains."""
+
+    def killed(request):
+        raise KilledError
+
+    class KilledError(BaseException):
+        pass
+
+    engine = Engine()
+    engine.instead[1] = killed
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(Run, "event", lambda *_: None)  # kill -9 writes none
+        run(catalog, engine, limit=4)
+    with closing(catalog.refresh().session()) as session:
+        rows = session.rows(sqlfiles.report("status_runs"))
+    (row,) = (row for row in rows if row["stage"] == "sample")
+    assert (row["state"], row["done"], row["remaining"]) == ("running", 0, 4)
+
+
 def test_a_run_of_failures_is_told_from_the_first_on(catalog):
     """`status` would be blank for hours while every request of a run fails."""
     engine = Engine()
