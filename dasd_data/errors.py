@@ -122,6 +122,11 @@ class LimitError(DeniedError):
 def closest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` when a known name is close, else the list of known names."""
     known = list(known)
-    if near := difflib.get_close_matches(name, known, n=1, cutoff=0.6):
-        return f"; did you mean {near[0]!r}?"
+    if found := near(name, known):
+        return f"; did you mean {found!r}?"
     return f"; there is {', '.join(known)}" if known else ""
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is closest to one, where any is close."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)

@@ -58,9 +58,8 @@ def explain(
         if view.shipped:
             session.compile(view.sql, "_view")
         else:  # to bind SQL runs part of it: arguments of table functions, a LIMIT
-            explained = f"EXPLAIN {view.sql}"
             variables = session.variables
-            with rows.of_sql(catalog, explained, variables, trusted=trusted, repeatable=True):
+            with rows.of_view(catalog, view, variables, before="EXPLAIN ", trusted=trusted):
                 pass
         steps = []
         if uses_selection(view):

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_data import files, log
-from dasd_data.errors import ConflictError
+from dasd_data.errors import ConflictError, DamagedFileError
 from dasd_data.log import File
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.snapshots import Snapshot, versions
@@ -160,8 +160,13 @@ def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterato
     """Data files of a table that none of these versions needs, nor any newer one."""
     folder = store.folder(name)
     found = sorted(folder.glob("*.parquet"))  # before the log: what it names later is younger
+    _, recorded, _ = store.newest(name)
     history = log.replay(folder)
-    store.newest(name)  # the log is what was recorded, or this raises
+    if history.states().get(recorded.version) != recorded:  # an old entry was lost, or changed
+        raise DamagedFileError(
+            f"the log of table {name} is not what was recorded: nothing of it can be removed; "
+            "`dasd-data verify` names the entry"
+        )
     since = max(kept, default=0)
     needed = history.needed([*kept, *range(since, history.newest + 1)])
     ever = {file.name for file, _, _ in history.lives}

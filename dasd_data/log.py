@@ -100,6 +100,13 @@ class History:
         """The newest version, -1 where there is no entry."""
         return self.entries[-1].version if self.entries else -1
 
+    def states(self) -> dict[int, State]:
+        """The state at each version; at -1, that of a table without entries."""
+        found = {-1: State()}
+        for entry in self.entries:
+            found[entry.version] = found[entry.version - 1].then(entry)
+        return found
+
     def needed(self, versions: Iterable[int]) -> dict[str, File]:
         """The files of any of these versions, by name."""
         wanted = sorted(set(versions))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dasd_data import sandbox
-from dasd_data.errors import ContractError
+from dasd_data.errors import ContractError, UsageError
 from dasd_data.parameters import Variables
 from dasd_data.sandbox import Rows
-from dasd_data.session import CHOSEN, Session
+from dasd_data.session import CHOSEN, Session, renumbered
 from dasd_data.sqlfiles import SqlFile
 
 if TYPE_CHECKING:
@@ -62,6 +62,30 @@ def of_sql(
         session.close()
 
 
+@contextlib.contextmanager
+def of_view(
+    catalog: Catalog,
+    view: SqlFile,
+    variables: Variables,
+    *,
+    before: str = "",
+    trusted: bool = False,
+) -> Iterator[Rows]:
+    """The rows of a view of others, or of EXPLAIN or DESCRIBE `before` it; see `of_sql`.
+
+    A UsageError names the line of the file.
+    """
+    sql = f"{before}{view.sql}"
+    try:
+        with of_sql(catalog, sql, variables, trusted=trusted, repeatable=True) as rows:
+            yield rows
+    except UsageError as error:
+        message, line = renumbered(str(error), view.line - 1)
+        if line is None:
+            raise
+        raise UsageError(f"{view.path}:{line}: {message}") from None
+
+
 def choose(catalog: Catalog, view: SqlFile, session: Session, *, trusted: bool = False) -> None:
     """Put a view's rows into the table `_chosen` of a session that has its variables.
 
@@ -73,8 +97,7 @@ def choose(catalog: Catalog, view: SqlFile, session: Session, *, trusted: bool =
         with session.timed():
             session.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
         return
-    variables = session.variables
-    with of_sql(catalog, view.sql, variables, trusted=trusted, repeatable=True) as rows:
+    with of_view(catalog, view, session.variables, trusted=trusted) as rows:
         names = [name.lower() for name in rows.schema.names]  # as SQL compares them
         for name in names:
             if names.count(name) > 1:

@@ -34,6 +34,8 @@ from dasd_data.errors import (
     LimitError,
     UnknownNameError,
     UsageError,
+    closest,
+    near,
 )
 from dasd_data.parameters import Variables, identifier, quote
 from dasd_data.schema import SNAPSHOTS, TABLES
@@ -56,7 +58,9 @@ _WRITING_CTE = (
     "A CTE body must be",
     "must be at the top level",
 )
-_ITS_OWN = ("duckdb_", "pg_", "pragma_", "sqlite_")
+_NO_COLUMN = re.compile(r'Referenced column "([^"]*)"')
+_NO_RELATION = re.compile(r'Table with name "?(.*?)"? does not exist')
+_PLACE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 _STREAMED = re.compile(r"[A-Z][A-Za-z ]* Error: ")  # DuckDB's, raised through Arrow
 
 
@@ -169,9 +173,7 @@ class Session:
             raise DeniedError(f"a view is one SELECT, not {_statement_name(sql, kind)}")
         with self.translated():
             allowed.check(self.connection, sql)
-            self.connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS {_bare(sql)}"
-            )
+            self._define(name, sql)
 
     def query(self, sql: str, *, repeatable: bool = False) -> duckdb.DuckDBPyRelation:
         """The relation of one reading statement: SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN.
@@ -196,7 +198,7 @@ class Session:
         self._statement_type(sql)
         with self.translated():
             allowed.check(self.connection, explained, repeatable=repeatable)
-            self.connection.execute(f"CREATE OR REPLACE TEMP VIEW _query AS {_bare(explained)}")
+            self._define("_query", explained)
             self.connection.execute("DROP VIEW _query")
             return self.connection.sql(sql)
 
@@ -264,7 +266,7 @@ class Session:
 
     def translated(self) -> contextlib.AbstractContextManager[None]:
         """Turn DuckDB's errors into this project's."""
-        return translated(self.limits)
+        return translated(self.limits, self.trusted)
 
     def execute(self, sql: str) -> None:
         """Run a statement of our own."""
@@ -280,6 +282,13 @@ class Session:
         """Rows of a statement of our own, as dictionaries."""
         return self.table(sql).to_pylist()
 
+    def _define(self, name: str, sql: str) -> None:
+        view = f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS\n"
+        try:
+            self.connection.execute(view + _bare(sql))
+        except duckdb.Error as error:
+            raise type(error)(renumbered(str(error), -1)[0]) from None
+
     def _statement_type(self, sql: str) -> duckdb.StatementType:
         with self.translated():
             statements = self.connection.extract_statements(sql)
@@ -290,15 +299,24 @@ class Session:
         return statements[0].type
 
 
+def renumbered(message: str, lines: int) -> tuple[str, int | None]:
+    """A message of DuckDB's about SQL that stands some lines further down, and the line there."""
+    if not (place := _PLACE.search(message)):
+        return message, None
+    line = int(place[1]) + lines
+    label = f"LINE {line}:".ljust(len(place[0]))  # the caret stays below its word
+    return message[: place.start()] + label + message[place.end() :], line
+
+
 @contextlib.contextmanager
-def translated(limits: SqlConfig | None = None) -> Iterator[None]:
+def translated(limits: SqlConfig | None = None, trusted: bool = False) -> Iterator[None]:
     """Turn DuckDB's errors into this project's."""
     try:
         yield
     except DasdError:  # DeniedError is an OSError too
         raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        if problem := _problem(error, limits or SqlConfig()):
+        if problem := _problem(error, limits or SqlConfig(), trusted):
             raise problem from None
         raise
     except RuntimeError as error:
@@ -307,7 +325,7 @@ def translated(limits: SqlConfig | None = None) -> Iterator[None]:
         raise
 
 
-def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
+def _problem(error: Exception, limits: SqlConfig, trusted: bool) -> Exception | None:
     """What an error of DuckDB, or of a stream of its rows, is to a user; None: not DuckDB's."""
     text = str(error)
     if any(sign in text for sign in _SPILLED):
@@ -330,23 +348,30 @@ def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
     if isinstance(error, duckdb.PermissionException) or any(sign in text for sign in _DENIED):
         return DeniedError(_first(error))
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
-        return _unknown_name(text) or UsageError(text)
+        return _unknown_name(text, trusted) or UsageError(text)
     if isinstance(error, duckdb.IOException):
         return DataError(_first(error))
     return UsageError(_first(error) if isinstance(error, duckdb.InvalidInputException) else text)
 
 
-def _unknown_name(message: str) -> UnknownNameError | None:
-    """DuckDB names its candidates; ours is one line with the closest one that may be read."""
+def _unknown_name(message: str, trusted: bool) -> DasdError | None:
+    """DuckDB names its candidates; ours is one line with the closest one that may be read.
+
+    A relation whose name is like none of the catalog's is not mistyped: a file, a Python variable.
+    """
     first, _, rest = message.partition("\n")
-    for kind, marker in (("column", 'Referenced column "'), ("table or view", "Table with name ")):
-        if marker in first:
-            name = first.split(marker, 1)[1].split('"' if kind == "column" else " ", 1)[0]
-            tail = rest.split("Candidate bindings:", 1)[-1] if "Candidate" in rest else rest
-            candidates = [part.split('"')[0].split(".")[-1] for part in tail.split('"')[1::2]]
-            if kind != "column":  # its own views, which SQL of others may not read
-                candidates = [c for c in candidates if not c.startswith(_ITS_OWN)]
-            return UnknownNameError(kind, name, {c for c in candidates if c})
+    if column := _NO_COLUMN.search(first):
+        candidates = rest.rpartition("Candidate bindings:")[2].split('"')[1::2]
+        return UnknownNameError("column", column[1], {c.split(".")[-1] for c in candidates} - {""})
+    if relation := _NO_RELATION.search(first):
+        name = relation[1]
+        known = [*TABLES, SNAPSHOTS.name, *(view.name for view in sqlfiles.base_views())]
+        if trusted or near(name, known):
+            return UnknownNameError("table or view", name, known)
+        return DeniedError(
+            f"the catalog has no table or view named {name!r}, and SQL here reads nothing else"
+            + closest(name, known)
+        )
     return None
 
 

@@ -68,6 +68,7 @@ class SqlFile:
     config: str = ""
     columns: dict[str, str] = field(default_factory=dict)
     contract: Contract = field(default_factory=Contract)
+    line: int = 1  # where its SELECT begins in its file
 
     @property
     def shipped(self) -> bool:
@@ -230,11 +231,12 @@ def load(path: Path, name: str) -> SqlFile:
         name: Parameter.declared(name, declaration, path)
         for name, declaration in front.get("parameters", {}).items()
     }
-    sql = text[match.end() :] if match else text
+    start = match.end() if match else 0
+    sql = text[start:].strip()
     return SqlFile(
         name,
         path,
-        sql.strip().rstrip(";"),
+        sql.rstrip(";"),
         front.get("description", ""),
         parameters,
         front.get("defaults", {}),
@@ -242,6 +244,7 @@ def load(path: Path, name: str) -> SqlFile:
         check_name(front.get("config", name), f"{path}: config"),
         front.get("columns", {}),
         _contract(front["contract"], path) if "contract" in front else Contract(),
+        text.count("\n", 0, text.find(sql, start)) + 1,
     )
 
 

@@ -224,9 +224,7 @@ def _log(
 ) -> Iterator[Finding]:
     """The log against what the snapshots recorded, and against what delta-rs makes of it."""
     folder = store.folder(name)
-    states = {-1: State()}
-    for entry in history.entries:
-        states[entry.version] = states[entry.version - 1].then(entry)
+    states = history.states()
     newest = history.newest
     seen, whole = {newest}, -1
     for snapshot in recorded:

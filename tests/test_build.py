@@ -20,6 +20,7 @@ from dasd_data.errors import (
     UnknownNameError,
     UsageError,
 )
+from dasd_data.explain import explain
 
 WRITE = shards.write
 SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
@@ -429,6 +430,19 @@ def test_front_matter_that_nothing_reads_is_an_error(catalog, tmp_path):
     view.write_text("/*\nkeys = ['x']\n*/\nSELECT response_id FROM responses")
     with pytest.raises(UnknownNameError, match="no front-matter key named 'keys'; did you mean 'k"):
         build(catalog, str(view))
+
+
+def test_a_mistake_in_a_view_is_shown_where_it_stands_in_its_file(catalog, tmp_path):
+    """The lines of its front matter would be left to whoever counts."""
+    path = tmp_path / "mine.sql"
+    path.write_text(
+        '/*\nkey = ["response_id"]\n*/\n\nSELECT response_id,\n  length(1, 2)\nFROM responses'
+    )
+    for ask in (build, explain):
+        with pytest.raises(UsageError) as mistake:
+            ask(catalog, str(path))
+        assert str(mistake.value).startswith(f"{path}:6: Binder Error: No function matches")
+        assert "\nLINE 6:   length(1, 2)\n          ^^^" in str(mistake.value)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -318,6 +319,23 @@ def test_a_damaged_log_stops_gc(tmp_path):
     before = everything(tmp_path)
     with pytest.raises(DamagedFileError):
         collect(store, safe_seconds=-60)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("how", ["lost", "another name"])
+def test_an_old_entry_that_is_lost_or_changed_stops_gc(tmp_path, how):
+    """The files that it added would go, as files that no commit names: those of the newest, too."""
+    store = filled(tmp_path, commits=26)  # its checkpoint stands after the entry
+    entry = store.folder("questions") / "_delta_log" / f"{5:020d}.json"
+    assert [*entry.parent.glob("*.checkpoint.parquet")]
+    if how == "lost":
+        entry.unlink()
+    else:
+        (name,) = re.findall(rb"[0-9a-f]{64}(?=[.]parquet)", entry.read_bytes())
+        entry.write_bytes(entry.read_bytes().replace(name, name[::-1]))
+    before = everything(tmp_path)
+    with pytest.raises(DamagedFileError, match="verify"):
+        collect(Store.open(tmp_path), safe_seconds=-60)
     assert everything(tmp_path) == before
 
 

@@ -181,7 +181,7 @@ def _described(catalog: Catalog, file: SqlFile) -> tuple[Field, ...]:
     """Columns of a view of others, bound in a process of its own."""
     about = sqlfiles.comments(file)
     variables = catalog.variables(file)
-    with rows.of_sql(catalog, f"DESCRIBE {file.sql}", variables, repeatable=True) as found:
+    with rows.of_view(catalog, file, variables, before="DESCRIBE ") as found:
         described = [row for batch in found.batches for row in batch.to_pylist()]
     return tuple(
         Field(row["column_name"], row["column_type"], about.get(row["column_name"], ""))

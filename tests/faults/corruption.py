@@ -5,8 +5,9 @@
 A point flips a bit of, truncates or deletes one file: data, log entry, checkpoint, a note beside
 them, or a file of a build; some put the times back. *Silent-wrong* is a point after which rows of
 the damaged table, at the newest or at an old snapshot, differ from the truth, and `verify` says
-sound; or after which a build succeeds with other shards; or, of a build's own files, after which
-`verify` says sound, or the same build again does not leave it whole. Then the file is put back.
+sound; or after which a build succeeds with other shards, or `gc` would remove what it would not
+have; or, of a build's own files, after which `verify` says sound, or the same build again does not
+leave it whole. Then the file is put back.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import duckdb
 
 import dasd_data
 from builders.run import to_table
-from dasd_data import manifest
+from dasd_data import gc, manifest
 from dasd_data.build import build
 from dasd_data.compact import compact
 from dasd_data.errors import DasdError
@@ -45,12 +46,13 @@ VIEW = "SELECT response_id FROM responses"
 
 @dataclass(frozen=True)
 class Truth:
-    """What an undamaged catalog gives: snapshots, rows by table and snapshot, and a build."""
+    """What an undamaged catalog gives: snapshots, rows by table and snapshot, a build, garbage."""
 
     path: Path
     snapshots: dict[int, Any]
     rows: dict[tuple[str, int], Any]
     build: dict[str, str]
+    garbage: set[Any]
 
 
 def make(path: Path, commits: int = 30) -> Truth:
@@ -59,7 +61,7 @@ def make(path: Path, commits: int = 30) -> Truth:
     (path / "views" / "all.sql").write_text(VIEW)
     writer = Writer(catalog.store, "made")
     for number in range(commits):
-        writer.append(_rows(number))
+        writer.append(_rows(number, pending=number % 7 == 0))
         if number == commits // 2:
             compact(catalog.store)
     catalog.refresh()
@@ -70,10 +72,10 @@ def make(path: Path, commits: int = 30) -> Truth:
     snapshots = {n: catalog.store.snapshot(n) for n in numbers}
     names = (*TABLES, SNAPSHOTS.name)
     rows = {(name, n): _read(catalog.store, name, snapshots[n]) for name in names for n in numbers}
-    return Truth(path, snapshots, rows, _content(made.path))
+    return Truth(path, snapshots, rows, _content(made.path), _garbage(catalog.store))
 
 
-def _rows(number: int) -> dict[str, Any]:
+def _rows(number: int, pending: bool) -> dict[str, Any]:
     text = f"question {number}"
     question = question_id(text)
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -90,6 +92,9 @@ def _rows(number: int) -> dict[str, Any]:
         "responses": {**both, "question_id": question, "thinking": "Think", "answer": "Done"}
         | {"policy": "teacher", "model": "big", "temperature": 0.6},
     }
+    if pending:  # a response that never came, for `gc --pending`
+        rows["announced"] = both
+        del rows["responses"]
     if number == 0:
         rows["runs"] = {"run_id": "run", "stage": "test", "configuration": "{}"}
         rows["scorers"] = {"scorer_id": "s", "name": "teacher", "model": "big"}
@@ -131,6 +136,9 @@ def point(truth: Truth, rng: random.Random, number: int) -> tuple[str, str]:
             outcome = "SILENT-WRONG" if wrong else "harmless"
         if wrong and (_built_wrong(truth)):
             outcome = "SILENT-WRONG build"
+        looks = kind != "data" or number % EVERY == 0  # of data files gc reads little
+        if looks and _removed_wrong(truth):
+            outcome = "SILENT-WRONG gc"
     return f"{kind} {how}", outcome
 
 
@@ -157,6 +165,19 @@ def _built_wrong(truth: Truth) -> bool:
             return False
         found = _content(made.path)
         return [found.get(name) for name in _shards(truth)] != [*_shards(truth).values()]
+
+
+def _garbage(store: Store) -> set[Any]:
+    """What `gc` would remove: files, and, with all of its options, numbers of rows."""
+    before = store.snapshot(store.snapshot().snapshot_id - 3)
+    found = gc.collect(store, pending=True, expire_before=before, dry_run=True, safe_seconds=0)
+    return {*found.paths, *((table, n) for table, n in found.rows.items() if n)}
+
+
+def _removed_wrong(truth: Truth) -> bool:
+    with suppress(DasdError, duckdb.Error, UnicodeDecodeError):
+        return not _garbage(Store.open(truth.path)) <= truth.garbage
+    return False
 
 
 def _of_build(truth: Truth) -> str:
