@@ -1,7 +1,7 @@
 """How many bytes the values of Arrow arrays have once each stands by itself.
 
-A dictionary, a view or a run holds a value once for any number of rows: a file of a few KB may
-spell out as gigabytes.
+A dictionary, a view or a run holds a value once for any number of rows, and values without content
+take no room at all: a file of a few KB may spell out as gigabytes, or say that it has 2^60 values.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Sizes = NDArray[np.int64]
+MOST = 1 << 40  # counted as no more than this, so that sums stay exact
 
 
 def decoded_bytes(array: pa.Array) -> Sizes:
@@ -24,15 +25,9 @@ def decoded_bytes(array: pa.Array) -> Sizes:
     if isinstance(array, pa.ExtensionArray):
         return decoded_bytes(array.storage)
     if pa.types.is_dictionary(kind):
-        sizes = decoded_bytes(array.dictionary)
-        if array.null_count == n:
-            return np.ones(n, np.int64)
-        indices = array.indices.fill_null(0).to_numpy()
-        if indices.min() < 0 or indices.max() >= len(sizes):
-            raise IndexError(f"an index points outside its dictionary of {len(sizes)} values")
-        return sizes[indices]
-    if pa.types.is_run_end_encoded(kind):
-        return np.full(n, decoded_bytes(array.values).max(initial=1))
+        return _looked_up(array)
+    if (each := _each(array)) is not None:
+        return np.full(n, each, np.int64)
     if kind in (pa.string_view(), pa.binary_view()):
         views = np.frombuffer(array.buffers()[1] or b"", np.int32).reshape(-1, 4)
         return np.maximum(views[array.offset : array.offset + n, 0].astype(np.int64), 1)
@@ -48,18 +43,49 @@ def decoded_bytes(array: pa.Array) -> Sizes:
         at = array.offsets.to_numpy().astype(np.int64)
         parts = [array.keys, array.items] if pa.types.is_map(kind) else [array.values]
         return sum((_between(p, at[:-1], at[1:]) for p in parts), np.zeros(n, np.int64))
-    if kind in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()):
-        return np.maximum(pc.binary_length(array).fill_null(0).to_numpy().astype(np.int64), 1)
+    return np.maximum(pc.binary_length(array).fill_null(0).to_numpy().astype(np.int64), 1)
+
+
+def _each(array: pa.Array) -> int | None:
+    """The bytes that every value of an array has; None: they differ, and each takes some room."""
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return _each(array.storage)
+    if pa.types.is_dictionary(kind):
+        return None
+    if pa.types.is_run_end_encoded(kind):
+        return int(decoded_bytes(array.values).max(initial=1))
+    if pa.types.is_struct(kind):
+        fields = [_each(array.field(i)) for i in range(kind.num_fields)]
+        known = [each for each in fields if each is not None]
+        return min(1 + sum(known), MOST) if len(known) == len(fields) else None
+    if pa.types.is_fixed_size_list(kind):
+        each = _each(array.values)
+        return None if each is None else min(max(kind.list_size * each, 1), MOST)
     try:
-        return np.full(n, max(kind.bit_width // 8, 1), np.int64)
-    except ValueError:  # null and unions have no width
-        return np.full(n, 8, np.int64)
+        return max(kind.bit_width // 8, 1)
+    except ValueError:
+        return 8 if pa.types.is_null(kind) or pa.types.is_union(kind) else None
+
+
+def _looked_up(array: pa.DictionaryArray) -> Sizes:
+    if array.null_count == len(array):
+        return np.ones(len(array), np.int64)
+    indices = array.indices.fill_null(0).to_numpy()
+    known = len(array.dictionary)
+    if indices.min() < 0 or indices.max() >= known:
+        raise IndexError(f"an index points outside its dictionary of {known} values")
+    if (each := _each(array.dictionary)) is not None:
+        return np.full(len(array), each, np.int64)
+    return decoded_bytes(array.dictionary)[indices]
 
 
 def _between(values: pa.Array, starts: Sizes, stops: Sizes) -> Sizes:
     """The bytes of all values from each start to before its stop."""
-    if pa.types.is_primitive(values.type):  # as ids and log-probs are: without a number for each
-        return np.maximum((stops - starts) * max(values.type.bit_width // 8, 1), 1)
-    ends = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(decoded_bytes(values), out=ends[1:])
-    return np.maximum(ends[stops] - ends[starts], 1)
+    if (each := _each(values)) is not None:  # as of ids and log-probs: without a number for each
+        found = (stops - starts) * float(each)
+    else:
+        ends = np.zeros(len(values) + 1)
+        np.cumsum(decoded_bytes(values), out=ends[1:])
+        found = ends[stops] - ends[starts]
+    return np.clip(found, 1, MOST).astype(np.int64)

@@ -5,10 +5,21 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from builders.read.decoded import decoded_bytes
+from builders.read.decoded import MOST, decoded_bytes
 
 TEXTS = pa.array(["a", "bcd", None, ""])
 LISTS = pa.array([[1, 2], None, [], [3]], pa.list_(pa.int32()))
+
+# Of values that take no room a file may claim any number.
+HUGE = 1 << 60
+EMPTY = pa.StructArray.from_buffers(pa.struct([]), HUGE, [None])
+NULLS = pa.Array.from_buffers(pa.null(), HUGE, [None])
+RUN = pa.RunEndEncodedArray.from_arrays(pa.array([HUGE]), ["abc"])
+
+
+def of_dictionary(values: pa.Array) -> pa.Array:
+    """Two values of a dictionary that is longer than any memory."""
+    return pa.DictionaryArray.from_arrays(pa.array([0, HUGE - 1]), values)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +39,13 @@ LISTS = pa.array([[1, 2], None, [], [3]], pa.list_(pa.int32()))
         (pa.array([{"r": "user", "c": [1]}, {"r": "u", "c": [1, 2]}]), [1 + 4 + 8, 1 + 1 + 16]),
         (pa.array([[("k", "value")], []], pa.map_(pa.string(), pa.string())), [6, 2]),
         (pa.array([None, None]), [8, 8]),
+        (of_dictionary(EMPTY), [1, 1]),
+        (of_dictionary(NULLS), [8, 8]),
+        (pa.LargeListArray.from_arrays([0, 2, HUGE], EMPTY), [2, MOST]),
+        (pa.LargeListArray.from_arrays([0, 2, HUGE], NULLS), [16, MOST]),
+        (pa.LargeListArray.from_arrays([0, 2, HUGE], RUN), [6, MOST]),
+        (pa.StructArray.from_arrays([RUN.slice(7, 1)], ["a"]), [4]),
+        (pa.FixedSizeListArray.from_arrays(NULLS, 1 << 30).slice(3, 1), [1 << 33]),
     ],
 )
 def test_the_bytes_of_each_value(array: pa.Array, wanted: list[int]) -> None:

@@ -40,6 +40,17 @@ def in_a_child(path: Path) -> list[object]:
 
 
 @pytest.mark.slow
+def test_rows_that_take_no_room_are_counted_against_what_is_there(tmp_path: Path) -> None:
+    """An Arrow file of 200 bytes would be read for days."""
+    batch = pa.record_batch([pa.Array.from_buffers(pa.null(), 2**31 - 1, [None])], names=["a"])
+    with pa.ipc.new_stream(tmp_path / "a.arrow", batch.schema) as out:
+        out.write_batch(batch.slice(0, 1_000))
+        out.write_batch(batch)
+    *rows, last = read(tmp_path / "a.arrow")
+    assert (len(rows), last.error is None) == (1_000, False)
+    assert "bomb: 2,147,483,647 rows in 0 bytes" in str(last.error)
+
+
 @pytest.mark.parametrize(("name", "head"), [("a.jsonl", b'{"a": 1}\n'), ("a.json", b'[{"a": 1},')])
 def test_a_line_of_1_gb_is_refused_in_flat_memory(tmp_path: Path, name: str, head: bytes) -> None:
     """One endless line would take all memory, and its neighbours with it."""
