@@ -82,8 +82,10 @@ def read_document(file: str, stream: ByteStream, cap: int) -> Iterator[RawRow]:
     try:
         for chunk in stream:
             start = 0
-            if skip and (start := chunk.find(b"[") + 1):
-                skip = False
+            if skip:
+                start = chunk.find(b"[") + 1
+                if skip := not start:
+                    continue
             view = np.frombuffer(chunk, np.uint8)
             while (end := next_end(view, start, value.state, open_array)) >= 0:
                 value.add(chunk[start : end + (not open_array)])
