@@ -22,10 +22,11 @@ demo-train: $(READY)
 	test -d demo/dasd.catalog || $(BIN)/python examples/demo.py
 	$(BIN)/python examples/demo_train.py
 
-# Quick tests first: a broken build says so within a minute or two.
+# Quick tests first: a broken build says so within a minute or two. Tests of one group share a fixture
+# of minutes, for which a second worker would wait.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m slow --dist loadgroup
 
 test-quick: $(READY)
 	$(BIN)/python -m pytest -n 2 -m 'not slow'

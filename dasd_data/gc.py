@@ -76,6 +76,8 @@ def collect(
     DamagedFileError where the logs are damaged: what is needed cannot be known then.
     """
     garbage = Garbage()
+    for name in (*TABLES, SNAPSHOTS.name):  # before anything is dropped or expired
+        _history(store, name)
     if pending:
         _drop_pending(store, garbage, dry_run, time.time() - safe_seconds)
     newest = store.snapshot()
@@ -160,20 +162,31 @@ def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterato
     """Data files of a table that none of these versions needs, nor any newer one."""
     folder = store.folder(name)
     found = sorted(folder.glob("*.parquet"))  # before the log: what it names later is younger
-    _, recorded, _ = store.newest(name)
-    history = log.replay(folder)
-    if history.states().get(recorded.version) != recorded:  # an old entry was lost, or changed
-        raise DamagedFileError(
-            f"the log of table {name} is not what was recorded: nothing of it can be removed; "
-            "`dasd-data verify` names the entry"
-        )
+    history = _history(store, name)
     since = max(kept, default=0)
     needed = history.needed([*kept, *range(since, history.newest + 1)])
+    for file in needed:
+        if not (folder / file).exists():  # it may be there by another name, and look unneeded
+            raise DamagedFileError(
+                f"{folder / file} is missing, and nothing can be removed: run `dasd-data verify`"
+            )
     ever = {file.name for file, _, _ in history.lives}
     for path in found:
         if log.is_name(path.name) and path.name not in needed:
             kind = "replaced" if path.name in ever else "never committed"
             yield from _found(kind, path, young, history.newest)
+
+
+def _history(store: Store, name: str) -> log.History:
+    """The log of a table. Raises DamagedFileError where it is not what was recorded."""
+    _, recorded, _ = store.newest(name)
+    history = log.replay(store.folder(name))
+    if history.states().get(recorded.version) != recorded:  # an old entry was lost, or changed
+        raise DamagedFileError(
+            f"the log of table {name} is not what was recorded, and nothing can be removed: "
+            "`dasd-data verify` names the entry"
+        )
+    return history
 
 
 def _leftovers(root: Path, young: float) -> Iterator[_Found]:

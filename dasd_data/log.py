@@ -125,7 +125,7 @@ def path(folder: Path, version: int) -> Path:
 def read(folder: Path, version: int) -> Entry:
     """A log entry. Raises DamagedFileError naming the line that is no Delta action."""
     place = path(folder, version)
-    adds, removes, removed_rows, dropped = [], [], 0, False
+    adds, removes, removed_rows, dropped, kinds = [], [], 0, False, {"commitInfo"}
     try:
         data = place.read_bytes()
     except FileNotFoundError:
@@ -133,6 +133,7 @@ def read(folder: Path, version: int) -> Entry:
     for number, line in enumerate(data.splitlines(), 1):
         try:
             kind, body = _action(line)
+            kinds.add(kind)
             if kind == "add":
                 adds.append(_file(body))
             elif kind == "remove":
@@ -146,6 +147,8 @@ def read(folder: Path, version: int) -> Entry:
                 "restore it from a backup",
                 place,
             ) from None
+    if len(kinds) == 1:
+        raise DamagedFileError(f"{place} does nothing: restore it from a backup", place)
     digest = hashlib.sha256(data).hexdigest()
     return Entry(version, tuple(adds), tuple(removes), removed_rows, dropped, digest)
 

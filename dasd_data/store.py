@@ -79,8 +79,10 @@ class Store(Tables):
 
     def snapshots(self) -> list[Snapshot]:
         """All recorded snapshots, oldest first."""
-        names = [name for _, _, name in _bounds(self._newest()[0])]
-        rows = [row for name in names for row in self._rows(name)]
+        handle, own, _ = self._newest()
+        found = listed(handle)  # all of them: the bounds are statistics, which nothing vouches for
+        self.check(SNAPSHOTS.name, own, found, handle.version())
+        rows = [row for file in found for row in self._rows(file.name)]
         return sorted(map(snapshots.parse, rows), key=lambda s: s.snapshot_id)
 
     def snapshot(self, at: int | datetime | None = None) -> Snapshot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from builders.read.decoded import MOST, decoded_bytes
+from builders.read.decoded import MOST, OBJECT, decoded_bytes
 
 TEXTS = pa.array(["a", "bcd", None, ""])
 LISTS = pa.array([[1, 2], None, [], [3]], pa.list_(pa.int32()))
@@ -15,6 +15,11 @@ HUGE = 1 << 60
 EMPTY = pa.StructArray.from_buffers(pa.struct([]), HUGE, [None])
 NULLS = pa.Array.from_buffers(pa.null(), HUGE, [None])
 RUN = pa.RunEndEncodedArray.from_arrays(pa.array([HUGE]), ["abc"])
+UNION = pa.UnionArray.from_dense(
+    pa.array([0, 1, 0], pa.int8()), pa.array([0, 0, 0], pa.int32()),
+    [pa.array(["x" * 900]), pa.array([1])],
+)  # fmt: skip
+MANY = pa.LargeListArray.from_arrays([0, HUGE // 2, HUGE // 2 + 15], NULLS)
 
 
 def of_dictionary(values: pa.Array) -> pa.Array:
@@ -32,19 +37,27 @@ def of_dictionary(values: pa.Array) -> pa.Array:
         (pa.array([1.5, None]), [8, 8]),
         (LISTS, [8, 1, 1, 4]),
         (LISTS.slice(2), [1, 4]),
-        (pa.array([["a", "bc"], ["d"]], pa.list_(pa.string())), [3, 1]),
-        (pa.array([["a", "bc"]] * 2, pa.list_(pa.dictionary(pa.int8(), pa.string()))), [3, 3]),
-        (pa.array([["a", "bc"], ["d"]], pa.list_view(pa.string())), [3, 1]),
+        (pa.array([["a", "bc"], ["d"]], pa.list_(pa.string())), [3 + 2 * OBJECT, 1 + OBJECT]),
+        (
+            pa.array([["a", "bc"]] * 2, pa.list_(pa.dictionary(pa.int8(), pa.string()))),
+            [3 + 2 * OBJECT] * 2,
+        ),
+        (pa.array([["a", "bc"], ["d"]], pa.list_view(pa.string())), [3 + 2 * OBJECT, 1 + OBJECT]),
         (pa.array([[1, 2], [3, 4]], pa.list_(pa.int16(), 2)), [4, 4]),
-        (pa.array([{"r": "user", "c": [1]}, {"r": "u", "c": [1, 2]}]), [1 + 4 + 8, 1 + 1 + 16]),
-        (pa.array([[("k", "value")], []], pa.map_(pa.string(), pa.string())), [6, 2]),
+        (
+            pa.array([{"r": "user", "c": [1]}, {"r": "u", "c": [1, 2]}]),
+            [OBJECT + 4 + 8, OBJECT + 1 + 16],
+        ),
+        (pa.array([[("k", "value")], []], pa.map_(pa.string(), pa.string())), [6 + 2 * OBJECT, 2]),
         (pa.array([None, None]), [8, 8]),
-        (of_dictionary(EMPTY), [1, 1]),
+        (of_dictionary(EMPTY), [OBJECT] * 2),
         (of_dictionary(NULLS), [8, 8]),
-        (pa.LargeListArray.from_arrays([0, 2, HUGE], EMPTY), [2, MOST]),
+        (pa.LargeListArray.from_arrays([0, 2, HUGE], EMPTY), [2 * OBJECT, MOST]),
         (pa.LargeListArray.from_arrays([0, 2, HUGE], NULLS), [16, MOST]),
         (pa.LargeListArray.from_arrays([0, 2, HUGE], RUN), [6, MOST]),
-        (pa.StructArray.from_arrays([RUN.slice(7, 1)], ["a"]), [4]),
+        (pa.StructArray.from_arrays([RUN.slice(7, 1)], ["a"]), [OBJECT + 3]),
+        (pa.ListArray.from_arrays([0, 2, 3], UNION), [2 * 900, 900]),
+        (pa.LargeListArray.from_arrays([0, 1, 2], MANY), [MOST, 15 * 8 + OBJECT]),
         (pa.FixedSizeListArray.from_arrays(NULLS, 1 << 30).slice(3, 1), [1 << 33]),
     ],
 )
@@ -72,3 +85,12 @@ def test_indices_of_nulls_need_no_dictionary() -> None:
     """A column without any text would be damaged."""
     array = pa.DictionaryArray.from_arrays(pa.array([None] * 2, pa.int32()), pa.array([], "str"))
     assert decoded_bytes(array).tolist() == [1, 1]
+
+
+def test_values_that_take_no_room_are_not_looked_at_one_by_one() -> None:
+    """A file of 500 bytes would take all memory."""
+    none = pa.FixedSizeListArray.from_buffers(
+        pa.list_(pa.string(), 0), 1 << 40, [None], children=[pa.array([], pa.string())]
+    )
+    with pytest.raises(ValueError, match="bomb: 1,099,511,627,776 values in 0 bytes"):
+        decoded_bytes(pa.LargeListArray.from_arrays([0, 1 << 40], none))

@@ -40,17 +40,6 @@ def in_a_child(path: Path) -> list[object]:
 
 
 @pytest.mark.slow
-def test_rows_that_take_no_room_are_counted_against_what_is_there(tmp_path: Path) -> None:
-    """An Arrow file of 200 bytes would be read for days."""
-    batch = pa.record_batch([pa.Array.from_buffers(pa.null(), 2**31 - 1, [None])], names=["a"])
-    with pa.ipc.new_stream(tmp_path / "a.arrow", batch.schema) as out:
-        out.write_batch(batch.slice(0, 1_000))
-        out.write_batch(batch)
-    *rows, last = read(tmp_path / "a.arrow")
-    assert (len(rows), last.error is None) == (1_000, False)
-    assert "bomb: 2,147,483,647 rows in 0 bytes" in str(last.error)
-
-
 @pytest.mark.parametrize(("name", "head"), [("a.jsonl", b'{"a": 1}\n'), ("a.json", b'[{"a": 1},')])
 def test_a_line_of_1_gb_is_refused_in_flat_memory(tmp_path: Path, name: str, head: bytes) -> None:
     """One endless line would take all memory, and its neighbours with it."""
@@ -140,6 +129,28 @@ def test_a_torn_first_line_does_not_take_the_others(tmp_path: Path, first: str) 
     path.write_text(first + "\n" + "".join(json.dumps(r) + "\n" for r in GOOD))
     rows = list(read(path))
     assert [(r.line, r.value) for r in rows] == [(1, None), (2, GOOD[0]), (3, GOOD[1])]
+
+
+def test_rows_that_take_no_room_are_counted_against_what_is_there(tmp_path: Path) -> None:
+    """An Arrow file of 200 bytes would be read for days."""
+    batch = pa.record_batch([pa.Array.from_buffers(pa.null(), 2**31 - 1, [None])], names=["a"])
+    with pa.ipc.new_stream(tmp_path / "a.arrow", batch.schema) as out:
+        out.write_batch(batch.slice(0, 1_000))
+        out.write_batch(batch)
+    *rows, last = read(tmp_path / "a.arrow")
+    assert (len(rows), last.error is None) == (1_000, False)
+    assert "bomb: 2,147,483,647 rows in 0 bytes" in str(last.error)
+
+
+def test_a_null_of_one_row_leaves_the_numbers_of_others(tmp_path: Path) -> None:
+    """Ids above 2^53 would be others, and all would be floats."""
+    big = 2**53 + 1
+    table = pa.table({"ids": [[1, None], None] + [[big, 2]] * 100})
+    with pa.ipc.new_stream(tmp_path / "a.arrow", table.schema) as out:
+        out.write_table(table)
+    rows = list(read(tmp_path / "a.arrow"))
+    assert [r.value["ids"] for r in rows[:2] if r.value] == [[1, None], None]
+    assert [list(map(int, r.value["ids"])) for r in rows[64:] if r.value] == [[big, 2]] * 38
 
 
 def test_arrow_offsets_that_point_outside_are_damage(tmp_path: Path) -> None:
