@@ -322,6 +322,60 @@ def test_a_damaged_log_stops_gc(tmp_path):
     assert everything(tmp_path) == before
 
 
+def test_nothing_is_expired_or_dropped_where_gc_is_going_to_stop(tmp_path):
+    """The catalog would lose its old snapshots to a damage that can be mended."""
+    store = filled(tmp_path, commits=26)
+    (store.folder("questions") / "_delta_log" / f"{3:020d}.json").unlink()
+    before = everything(tmp_path)
+    for more in ({"expire_before": store.snapshot(6)}, {"pending": True}):
+        with pytest.raises(DamagedFileError, match="nothing can be removed"):
+            collect(Store.open(tmp_path), safe_seconds=-60, **more)
+        assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("how", ["another name", "empty", "without its file"])
+def test_a_damaged_entry_that_no_snapshot_has_recorded_stops_gc(tmp_path, how):
+    """A process that died before it recorded would lose the file that it committed."""
+    store = filled(tmp_path)
+    with dying(store, "questions: committed"):
+        Writer(store, "test").append({"questions": questions([99])})
+    entry = max((store.folder("questions") / "_delta_log").glob("*.json"))
+    lines = entry.read_bytes().splitlines(keepends=True)
+    if how == "another name":
+        renamed(entry)
+    else:
+        entry.write_bytes(
+            b"".join(line for line in lines if how != "empty" and b'"add"' not in line)
+        )
+    before = everything(tmp_path)
+    with pytest.raises(DamagedFileError):
+        collect(Store.open(tmp_path), safe_seconds=-60)
+    assert everything(tmp_path) == before
+
+
+def test_the_statistics_of_a_checkpoint_decide_nothing(tmp_path):
+    """One flipped bit there would hide old snapshots from gc, which would remove their files."""
+    store = filled(tmp_path, commits=16)
+    compact(store)
+    writer = Writer(store, "test")
+    for n in range(100, 114):
+        writer.append({"questions": questions([n])})
+    (place,) = (store.folder("snapshots") / "_delta_log").glob("*.checkpoint.parquet")
+    data = place.read_bytes()
+    lowest = b'"minValues": {"snapshot_id": 1}'
+    assert lowest in data
+    place.write_bytes(data.replace(lowest, lowest.replace(b"1", b"0")))
+    before = everything(tmp_path)
+    assert collect(Store.open(tmp_path), safe_seconds=-60).paths == []
+    assert everything(tmp_path) == before
+
+
+def renamed(entry):
+    """Give the file of a log entry another name there."""
+    (name,) = re.findall(rb"[0-9a-f]{64}(?=[.]parquet)", entry.read_bytes())
+    entry.write_bytes(entry.read_bytes().replace(name, name[::-1]))
+
+
 @pytest.mark.parametrize("how", ["lost", "another name"])
 def test_an_old_entry_that_is_lost_or_changed_stops_gc(tmp_path, how):
     """The files that it added would go, as files that no commit names: those of the newest, too."""
@@ -331,8 +385,7 @@ def test_an_old_entry_that_is_lost_or_changed_stops_gc(tmp_path, how):
     if how == "lost":
         entry.unlink()
     else:
-        (name,) = re.findall(rb"[0-9a-f]{64}(?=[.]parquet)", entry.read_bytes())
-        entry.write_bytes(entry.read_bytes().replace(name, name[::-1]))
+        renamed(entry)
     before = everything(tmp_path)
     with pytest.raises(DamagedFileError, match="verify"):
         collect(Store.open(tmp_path), safe_seconds=-60)
