@@ -54,13 +54,18 @@ SELECT
     json_extract_string(tree, '$..table_name'),
     json_extract_string(tree, '$..schema_name'),
     json_extract(tree, '$..column_names[0]')::VARCHAR[],
-    list_contains(json_extract_string(tree, '$..sample.repeatable'), 'false')
+    list_contains(json_extract_string(tree, '$..sample.repeatable'), 'false'),
+    json_extract_string(tree, '$..cte_map.map[*].key')
 FROM (SELECT json_serialize_sql(?::VARCHAR) AS tree)
 """
 
 
-def check(connection: duckdb.DuckDBPyConnection, sql: str, *, repeatable: bool = False) -> None:
-    """Check the names in one SELECT. Raises DeniedError naming what is refused.
+def check(
+    connection: duckdb.DuckDBPyConnection, sql: str, *, repeatable: bool = False
+) -> list[str]:
+    """Check the names in one SELECT; those it has for parts of itself, with WITH.
+
+    Raises DeniedError naming what is refused.
 
     `repeatable`: it may not ask for chance or the time either.
     """
@@ -68,7 +73,7 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str, *, repeatable: bool =
         raise UsageError("a NUL character cannot be part of SQL")
     row = connection.execute(_NAMES, [sql]).fetchone()
     assert row is not None
-    problem, table_functions, functions, tables, schemas, columns, sampled = row
+    problem, table_functions, functions, tables, schemas, columns, sampled, own = row
     if problem:
         raise DeniedError(f"this SQL cannot be checked, and so not run: {problem}")
     views = {"views"} if "information_schema" in map(str.lower, schemas) else set()
@@ -84,6 +89,7 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str, *, repeatable: bool =
         )
     if repeatable:
         _check_repeatable(functions, columns, sampled)
+    return list(map(str, own))
 
 
 def _check_repeatable(functions: list[str], columns: list[str], sampled: bool) -> None:

@@ -101,7 +101,8 @@ def _bytes(size: str) -> int:
 def _fail(error: Exception) -> None:
     report: dict[str, Any] = {"error": type(error).__name__, "message": str(error)[:_MESSAGE]}
     if isinstance(error, UnknownNameError):
-        report["about"] = [error.kind, error.name[:200], [n[:200] for n in error.known[:40]]]
+        known = [name[:200] for name in error.known[:40]]
+        report["about"] = [error.kind, error.name[:200], known, "", error.line]
     if isinstance(error, LimitError):
         report["about"] = [error.limit, error.value]
     sys.stderr.write(json.dumps(report))

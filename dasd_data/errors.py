@@ -54,10 +54,15 @@ class ConfigError(UsageError):
 
 
 class UnknownNameError(UsageError, LookupError):
-    """A name that is not there; the message offers the closest one that is."""
+    """A name that is not there; the message offers the closest one that is.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
+    `line` is where it stands in the SQL, if it is known.
+    """
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", line: int | None = None
+    ) -> None:
+        self.kind, self.name, self.known, self.line = kind, name, sorted(known), line
         super().__init__(f"no {kind} named {name!r}{closest(name, self.known)}{hint}")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dasd_data import sandbox
-from dasd_data.errors import ContractError, UsageError
+from dasd_data.errors import ContractError, UnknownNameError, UsageError
 from dasd_data.parameters import Variables
 from dasd_data.sandbox import Rows
 from dasd_data.session import CHOSEN, Session, renumbered
@@ -79,6 +79,9 @@ def of_view(
     try:
         with of_sql(catalog, sql, variables, trusted=trusted, repeatable=True) as rows:
             yield rows
+    except UnknownNameError as error:
+        place = f"{view.path}:{error.line + view.line - 1}" if error.line else f"{view.path}"
+        raise UnknownNameError(error.kind, error.name, error.known, f" ({place})") from None
     except UsageError as error:
         message, line = renumbered(str(error), view.line - 1)
         if line is None:

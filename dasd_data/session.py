@@ -59,8 +59,10 @@ _WRITING_CTE = (
     "must be at the top level",
 )
 _NO_COLUMN = re.compile(r'Referenced column "([^"]*)"')
-_NO_RELATION = re.compile(r'Table with name "?(.*?)"? does not exist')
-_PLACE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+_NO_RELATION = re.compile(r'Catalog Error: Table with name "?(.*?)"? does not exist')
+_PLACE = re.compile(  # the excerpt at the end of a message, and the blanks in front of its caret
+    r"^(?P<label>LINE (?P<line>\d+):)(?P<text>.*)\n(?P<caret> *)(?=\^+\Z)", re.MULTILINE
+)
 _STREAMED = re.compile(r"[A-Z][A-Za-z ]* Error: ")  # DuckDB's, raised through Arrow
 
 
@@ -172,8 +174,7 @@ class Session:
         if (kind := self._statement_type(sql)) != duckdb.StatementType.SELECT:
             raise DeniedError(f"a view is one SELECT, not {_statement_name(sql, kind)}")
         with self.translated():
-            allowed.check(self.connection, sql)
-            self._define(name, sql)
+            self._define(name, sql, allowed.check(self.connection, sql))
 
     def query(self, sql: str, *, repeatable: bool = False) -> duckdb.DuckDBPyRelation:
         """The relation of one reading statement: SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN.
@@ -187,7 +188,7 @@ class Session:
             if found is None:  # a relation without rows is falsy, too
                 raise UsageError("there is no statement")
             return found
-        explained = _EXPLAIN.sub("", sql, count=1)  # EXPLAIN ANALYZE runs what it explains
+        explained = _EXPLAIN.sub(_lines, sql, count=1)  # EXPLAIN ANALYZE runs what it explains
         kind = self._statement_type(explained)
         if kind != duckdb.StatementType.SELECT:
             raise DeniedError(
@@ -197,8 +198,8 @@ class Session:
             )
         self._statement_type(sql)
         with self.translated():
-            allowed.check(self.connection, explained, repeatable=repeatable)
-            self._define("_query", explained)
+            own = allowed.check(self.connection, explained, repeatable=repeatable)
+            self._define("_query", explained, own)
             self.connection.execute("DROP VIEW _query")
             return self.connection.sql(sql)
 
@@ -266,7 +267,7 @@ class Session:
 
     def translated(self) -> contextlib.AbstractContextManager[None]:
         """Turn DuckDB's errors into this project's."""
-        return translated(self.limits, self.trusted)
+        return translated(self.limits)
 
     def execute(self, sql: str) -> None:
         """Run a statement of our own."""
@@ -282,12 +283,28 @@ class Session:
         """Rows of a statement of our own, as dictionaries."""
         return self.table(sql).to_pylist()
 
-    def _define(self, name: str, sql: str) -> None:
+    def _define(self, name: str, sql: str, own: Iterable[str]) -> None:
+        """Create a view of SQL that names these relations of its own."""
         view = f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS\n"
         try:
             self.connection.execute(view + _bare(sql))
         except duckdb.Error as error:
-            raise type(error)(renumbered(str(error), -1)[0]) from None
+            message = renumbered(str(error), -1)[0]
+            if unknown := _NO_RELATION.match(message):
+                raise self._no_relation(unknown[1], own, message) from None
+            raise type(error)(message) from None
+
+    def _no_relation(self, name: str, own: Iterable[str], message: str) -> DasdError:
+        """What is like no name here is not mistyped: it is a file, or a variable of Python."""
+        views = self.rows("SELECT view_name FROM duckdb_views() WHERE NOT internal")
+        known = [*own, *(row["view_name"] for row in views if not row["view_name"].startswith("_"))]
+        if near(name.lower(), known):
+            line = renumbered(message, 0)[1]
+            return UnknownNameError("table or view", name.lower(), known, line=line)
+        return DeniedError(
+            f"the catalog has no table or view named {name!r}, and SQL here reads nothing else"
+            + closest(name, known)
+        )
 
     def _statement_type(self, sql: str) -> duckdb.StatementType:
         with self.translated():
@@ -303,20 +320,22 @@ def renumbered(message: str, lines: int) -> tuple[str, int | None]:
     """A message of DuckDB's about SQL that stands some lines further down, and the line there."""
     if not (place := _PLACE.search(message)):
         return message, None
-    line = int(place[1]) + lines
-    label = f"LINE {line}:".ljust(len(place[0]))  # the caret stays below its word
-    return message[: place.start()] + label + message[place.end() :], line
+    line = int(place["line"]) + lines
+    label = f"LINE {line}:"
+    moved = len(place["caret"]) + len(label) - len(place["label"])  # it stays below its word
+    shown = f"{label}{place['text']}\n{' ' * moved}"
+    return message[: place.start()] + shown + message[place.end() :], line
 
 
 @contextlib.contextmanager
-def translated(limits: SqlConfig | None = None, trusted: bool = False) -> Iterator[None]:
+def translated(limits: SqlConfig | None = None) -> Iterator[None]:
     """Turn DuckDB's errors into this project's."""
     try:
         yield
     except DasdError:  # DeniedError is an OSError too
         raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        if problem := _problem(error, limits or SqlConfig(), trusted):
+        if problem := _problem(error, limits or SqlConfig()):
             raise problem from None
         raise
     except RuntimeError as error:
@@ -325,7 +344,7 @@ def translated(limits: SqlConfig | None = None, trusted: bool = False) -> Iterat
         raise
 
 
-def _problem(error: Exception, limits: SqlConfig, trusted: bool) -> Exception | None:
+def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
     """What an error of DuckDB, or of a stream of its rows, is to a user; None: not DuckDB's."""
     text = str(error)
     if any(sign in text for sign in _SPILLED):
@@ -348,31 +367,20 @@ def _problem(error: Exception, limits: SqlConfig, trusted: bool) -> Exception | 
     if isinstance(error, duckdb.PermissionException) or any(sign in text for sign in _DENIED):
         return DeniedError(_first(error))
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
-        return _unknown_name(text, trusted) or UsageError(text)
+        return _unknown_column(text) or UsageError(text)
     if isinstance(error, duckdb.IOException):
         return DataError(_first(error))
     return UsageError(_first(error) if isinstance(error, duckdb.InvalidInputException) else text)
 
 
-def _unknown_name(message: str, trusted: bool) -> DasdError | None:
-    """DuckDB names its candidates; ours is one line with the closest one that may be read.
-
-    A relation whose name is like none of the catalog's is not mistyped: a file, a Python variable.
-    """
+def _unknown_column(message: str) -> UnknownNameError | None:
+    """DuckDB names its candidates; ours is one line with the closest one."""
     first, _, rest = message.partition("\n")
-    if column := _NO_COLUMN.search(first):
-        candidates = rest.rpartition("Candidate bindings:")[2].split('"')[1::2]
-        return UnknownNameError("column", column[1], {c.split(".")[-1] for c in candidates} - {""})
-    if relation := _NO_RELATION.search(first):
-        name = relation[1]
-        known = [*TABLES, SNAPSHOTS.name, *(view.name for view in sqlfiles.base_views())]
-        if trusted or near(name, known):
-            return UnknownNameError("table or view", name, known)
-        return DeniedError(
-            f"the catalog has no table or view named {name!r}, and SQL here reads nothing else"
-            + closest(name, known)
-        )
-    return None
+    if not (column := _NO_COLUMN.search(first)):
+        return None
+    candidates = rest.partition("Candidate bindings:")[2].partition("\n")[0].split('"')[1::2]
+    known = {candidate.split(".")[-1] for candidate in candidates} - {""}
+    return UnknownNameError("column", column[1], known, line=renumbered(message, 0)[1])
 
 
 def _first(error: Exception) -> str:
@@ -396,7 +404,12 @@ def _spill() -> Path:
 
 
 def _bare(sql: str) -> str:
-    return sql.strip().rstrip(";")
+    return sql.rstrip().rstrip(";")
+
+
+def _lines(found: re.Match[str]) -> str:
+    """The line breaks of what was found: what follows stays where it stands."""
+    return "\n" * found[0].count("\n")
 
 
 def _texts(values: list[str]) -> str:

@@ -443,6 +443,11 @@ def test_a_mistake_in_a_view_is_shown_where_it_stands_in_its_file(catalog, tmp_p
             ask(catalog, str(path))
         assert str(mistake.value).startswith(f"{path}:6: Binder Error: No function matches")
         assert "\nLINE 6:   length(1, 2)\n          ^^^" in str(mistake.value)
+    for sql in ("SELECT response_id,\n  answr\nFROM responses", "SELECT *\n\nFROM response"):
+        path.write_text(f'/*\nkey = ["response_id"]\n*/\n{sql}')
+        line = 5 if "answr" in sql else 6
+        with pytest.raises(UnknownNameError, match=rf"did you mean '\w+'\? \({path}:{line}\)$"):
+            build(catalog, str(path))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from dasd_data.errors import (
 )
 from dasd_data.parameters import Variables
 from dasd_data.rows import of_sql
+from dasd_data.session import renumbered
 
 SCORES = {"teacher": [(6, 0.9)], "student": [(6, 0.5)]}
 SMALL = SqlConfig(memory_limit="300MB", time_limit=20, spill_limit="50MB")
@@ -225,7 +226,7 @@ def test_a_variable_of_python_is_no_table(catalog):
     frame = pa.table({"secret": ["hunter2"]})
     for sql in ("FROM frame", "SELECT * FROM (FROM frame)", "FROM frame.x", 'FROM "elsewhere"'):
         for ask in (catalog.sql, partial(rows, catalog)):
-            with pytest.raises(DeniedError, match="reads nothing else; there is runs, .*"):
+            with pytest.raises(DeniedError, match="reads nothing else; there is announced, "):
                 ask(sql)
     assert frame.num_rows == 1
 
@@ -240,6 +241,40 @@ def test_a_mistake_is_shown_in_the_text_that_was_written(catalog):
         assert shown == ["LINE 10:   length(1, 2)", "           ^^^^^^^^^^^^"]
         with pytest.raises(UsageError, match=r"\n\nLINE 1: SELECT 1 \+\n {17}\^$"):
             ask("SELECT 1 +")
+        with pytest.raises(UsageError, match=r"\n\nLINE 4:  length\(1, 2\)\n {9}\^+$"):
+            ask("\n\nSELECT 1,\n length(1, 2)")
+        with pytest.raises(UsageError, match=r"\n\nLINE 3: SELECT length\(1, 2\)\n {15}\^+$"):
+            ask("EXPLAIN\n\nSELECT length(1, 2)")
+
+
+def test_a_line_is_that_of_the_excerpt_and_its_caret_moves_along():
+    """A text in a row could name any line; from 2 to 11 the caret would lose its place."""
+    message = "Conversion Error: 'x\nLINE 900: y'\n\nLINE 2:   ab cd\n          ^^"
+    moved = "Conversion Error: 'x\nLINE 900: y'\n\nLINE 11:   ab cd\n           ^^"
+    assert renumbered(message, 9) == (moved, 11)
+    assert renumbered(moved, -9) == (message, 2)
+    assert renumbered("Conversion Error: 'x\nLINE 900: y'", 9)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("sql", "closest"),
+    [
+        ("FROM RESPONSE", "responses"),
+        ("WITH best_of_each AS (SELECT 1) FROM best_of_eech", "best_of_each"),
+        ("SELECT * FROM (WITH parts AS (SELECT 1) FROM prats)", "parts"),
+    ],
+)
+def test_a_mistyped_name_is_a_mistake(catalog, sql, closest):
+    """It would be refused as if it were a file of elsewhere."""
+    for ask in (catalog.sql, partial(rows, catalog)):
+        with pytest.raises(UnknownNameError, match=f"did you mean '{closest}'"):
+            ask(sql)
+
+
+def test_an_unknown_column_is_not_offered_itself(catalog):
+    """The excerpt of the SQL would be taken for a list of columns."""
+    with pytest.raises(UnknownNameError, match="^no column named 'nope'$"):
+        catalog.sql('SELECT "nope"')
 
 
 @pytest.mark.slow

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from dasd_data import explain, rows, sqlfiles
 from dasd_data.contract.columns import Condition, conditions, type_problems
 from dasd_data.contract.outcome import SAMPLE, Outcome
-from dasd_data.errors import UsageError
+from dasd_data.errors import DeniedError, LimitError, UsageError
 from dasd_data.parameters import identifier
 from dasd_data.render import COLUMNS
-from dasd_data.session import CHOSEN, Session
+from dasd_data.session import CHOSEN, Session, renumbered
 from dasd_data.sqlfiles import SqlFile
 
 if TYPE_CHECKING:
@@ -182,8 +182,12 @@ def _asked(
     query = f"SELECT *, count(*) OVER () AS _n FROM (\n{bare}\n) ORDER BY ALL LIMIT {limit}"
     try:
         found = ask(query)
-    except UsageError as error:
-        raise UsageError(f"contract check {check}: {error}") from None
+    except LimitError:
+        raise
+    except (UsageError, DeniedError) as error:
+        told = renumbered(str(error), -1)[0]  # of the SQL within
+        kind = DeniedError if isinstance(error, DeniedError) else UsageError
+        raise kind(f"contract check {check}: {told}") from None
     if not found:
         return Outcome(check, note=note)
     rows = [{k: v for k, v in row.items() if k != "_n"} for row in found]
