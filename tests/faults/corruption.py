@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import os
 import random
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -41,6 +42,7 @@ from dasd_data.writer import Writer
 
 KINDS = {"data": 35, "log": 25, "checkpoint": 15, "note": 10, "build": 15}
 EVERY = 10  # one point in so many asks `verify`, whether or not rows differ
+_BOUNDS = re.compile(rb'"(?:min|max)Values": ?{"\w+": ?(\d+)')  # nothing else vouches for them
 VIEW = "SELECT response_id FROM responses"
 
 
@@ -68,11 +70,28 @@ def make(path: Path, commits: int = 30) -> Truth:
     newest = catalog.snapshot.snapshot_id
     shutil.rmtree(build(catalog, "all").path)
     made = build(catalog.refresh(), "all")  # at the snapshot that a build anew would be at
+    _die_before_recording(path)
     numbers = (catalog.refresh().snapshot.snapshot_id, newest // 2)
     snapshots = {n: catalog.store.snapshot(n) for n in numbers}
     names = (*TABLES, SNAPSHOTS.name)
     rows = {(name, n): _read(catalog.store, name, snapshots[n]) for name in names for n in numbers}
     return Truth(path, snapshots, rows, _content(made.path), _garbage(catalog.store))
+
+
+class _DiedError(Exception):
+    pass
+
+
+def _die_before_recording(path: Path) -> None:
+    """Leave a commit that no snapshot has recorded."""
+
+    def die(step: str) -> None:
+        if step == "questions: committed":
+            raise _DiedError
+
+    question = {"question_id": question_id("late"), "text": "late", "domain": "math"}
+    with suppress(_DiedError):
+        Writer(Store(path, die), "died").append({"questions": to_table("questions", [question])})
 
 
 def _rows(number: int, pending: bool) -> dict[str, Any]:
@@ -236,7 +255,10 @@ def _damaged(place: Path, how: str, rng: random.Random) -> Iterator[None]:
     data, times = place.read_bytes(), place.stat()
     changed = bytearray(data)
     if how == "flip":
-        changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        numbers = [at for found in _BOUNDS.finditer(data) for at in range(*found.span(1))]
+        aimed = numbers and rng.random() < 0.3
+        at = rng.choice(numbers) if aimed else rng.randrange(len(data))
+        changed[at] ^= 1 << rng.randrange(8)
     elif how == "truncate":
         del changed[rng.randrange(len(data)) :]
     try:
