@@ -31,3 +31,18 @@ def test_an_odd_entry_is_damage(tmp_path, line):
     log.path(tmp_path, 0).write_text(json.dumps({"add": ADD}) + "\n" + line + "\n")
     with pytest.raises(DamagedFileError, match=r"json:2 is damaged"):
         log.read(tmp_path, 0)
+
+
+@pytest.mark.parametrize(
+    ("operation", "damaged"), [("WRITE", True), ("VACUUM END", False), (None, True)]
+)
+def test_an_entry_that_lost_its_files_is_damage(tmp_path, operation, damaged):
+    """`gc` would take the file for one that no commit names; other engines write such entries."""
+    log.path(tmp_path, 0).parent.mkdir()
+    entry = json.dumps({"commitInfo": {"operation": operation}}) if operation else ""
+    log.path(tmp_path, 0).write_text(entry)
+    if not damaged:
+        assert log.read(tmp_path, 0).adds == ()
+        return
+    with pytest.raises(DamagedFileError, match=r"json does nothing: restore it from a backup"):
+        log.read(tmp_path, 0)
