@@ -76,12 +76,14 @@ def collect(
     DamagedFileError where the logs are damaged: what is needed cannot be known then.
     """
     garbage = Garbage()
-    for name in (*TABLES, SNAPSHOTS.name):  # before anything is dropped or expired
-        _history(store, name)
-    if pending:
-        _drop_pending(store, garbage, dry_run, time.time() - safe_seconds)
     newest = store.snapshot()
     before = store.kept(newest=newest)
+    then = store.expire(newest, expire_before.snapshot_id) if expire_before else newest
+    for name in (*TABLES, SNAPSHOTS.name):  # all is sound before anything is dropped or expired
+        _needed(store, name, store.kept(before, then))
+    if pending:
+        _drop_pending(store, garbage, dry_run, time.time() - safe_seconds)
+        newest = store.snapshot()
     if expire_before and expire_before.snapshot_id > newest.oldest:
         number = expire_before.snapshot_id
         # First the record, then the files: a kill in between leaves files, not holes.
@@ -91,7 +93,7 @@ def collect(
     young = time.time() - safe_seconds
     found = list(_leftovers(store.path, young))
     for name in (*TABLES, SNAPSHOTS.name):
-        found += _unneeded(store, name, versions(name, kept_snapshots), young)
+        found += _unneeded(store, name, kept_snapshots, young)
     for one in found:
         garbage.add(one.kind, one.path, one.size)
         if not dry_run:
@@ -158,18 +160,11 @@ def _remove(found: _Found) -> None:
         aside.replace(path)
 
 
-def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterator[_Found]:
+def _unneeded(store: Store, name: str, kept: list[Snapshot], young: float) -> Iterator[_Found]:
     """Data files of a table that none of these versions needs, nor any newer one."""
     folder = store.folder(name)
     found = sorted(folder.glob("*.parquet"))  # before the log: what it names later is younger
-    history = _history(store, name)
-    since = max(kept, default=0)
-    needed = history.needed([*kept, *range(since, history.newest + 1)])
-    for file in needed:
-        if not (folder / file).exists():  # it may be there by another name, and look unneeded
-            raise DamagedFileError(
-                f"{folder / file} is missing, and nothing can be removed: run `dasd-data verify`"
-            )
+    history, needed = _needed(store, name, kept)
     ever = {file.name for file, _, _ in history.lives}
     for path in found:
         if log.is_name(path.name) and path.name not in needed:
@@ -177,8 +172,12 @@ def _unneeded(store: Store, name: str, kept: list[int], young: float) -> Iterato
             yield from _found(kind, path, young, history.newest)
 
 
-def _history(store: Store, name: str) -> log.History:
-    """The log of a table. Raises DamagedFileError where it is not what was recorded."""
+def _needed(store: Store, name: str, kept: list[Snapshot]) -> tuple[log.History, set[str]]:
+    """The log of a table, and the files that these snapshots and all that is newer need.
+
+    Raises DamagedFileError where the log is not what was recorded, or such a file is missing: it
+    may be there by another name, and look unneeded.
+    """
     _, recorded, _ = store.newest(name)
     history = log.replay(store.folder(name))
     if history.states().get(recorded.version) != recorded:  # an old entry was lost, or changed
@@ -186,7 +185,19 @@ def _history(store: Store, name: str) -> log.History:
             f"the log of table {name} is not what was recorded, and nothing can be removed: "
             "`dasd-data verify` names the entry"
         )
-    return history
+
+    def files_of(snapshots: list[Snapshot]) -> set[str]:
+        old = versions(name, snapshots)
+        return {*history.needed([*old, *range(max(old, default=0), history.newest + 1)])}
+
+    needed = files_of(kept)
+    missing = {file for file in needed if not (store.folder(name) / file).exists()}
+    if missing and (lost := missing & files_of(store.kept())):  # another gc may have expired more
+        raise DamagedFileError(
+            f"{store.folder(name) / min(lost)} is missing, and nothing can be removed: run "
+            "`dasd-data verify`"
+        )
+    return history, needed
 
 
 def _leftovers(root: Path, young: float) -> Iterator[_Found]:

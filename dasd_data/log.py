@@ -126,7 +126,7 @@ def read(folder: Path, version: int) -> Entry:
     """A log entry. Raises DamagedFileError naming the line that is no Delta action."""
     place = path(folder, version)
     adds, removes, removed_rows, dropped = [], [], 0, False
-    kinds, operation = {"commitInfo"}, "WRITE"
+    kinds, ours = {"commitInfo"}, True
     try:
         data = place.read_bytes()
     except FileNotFoundError:
@@ -142,14 +142,14 @@ def read(folder: Path, version: int) -> Entry:
                 dropped = dropped or bool(body["dataChange"])
             elif kind == "commitInfo":
                 removed_rows = int(body.get(REMOVED_ROWS, 0))
-                operation = str(body.get("operation"))
+                ours = "what" in body
         except _DAMAGES as error:
             raise DamagedFileError(
                 f"{place}:{number} is damaged ({type(error).__name__}: {error}): "
                 "restore it from a backup",
                 place,
             ) from None
-    if len(kinds) == 1 and operation == "WRITE":  # unlike the VACUUM of another engine
+    if len(kinds) == 1 and ours:  # unlike the VACUUM of another engine
         raise DamagedFileError(f"{place} does nothing: restore it from a backup", place)
     digest = hashlib.sha256(data).hexdigest()
     return Entry(version, tuple(adds), tuple(removes), removed_rows, dropped, digest)

@@ -183,7 +183,7 @@ class Session:
         UsageError for other errors in the SQL. For `repeatable` see `allowed.check`.
         """
         if self.trusted:
-            with self.translated():
+            with self.translated(), self._relations_named():
                 found = self.connection.sql(sql)
             if found is None:  # a relation without rows is falsy, too
                 raise UsageError("there is no statement")
@@ -284,27 +284,41 @@ class Session:
         return self.table(sql).to_pylist()
 
     def _define(self, name: str, sql: str, own: Iterable[str]) -> None:
-        """Create a view of SQL that names these relations of its own."""
+        """Create a view of SQL that has these names for parts of itself."""
         view = f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS\n"
-        try:
-            self.connection.execute(view + _bare(sql))
-        except duckdb.Error as error:
-            message = renumbered(str(error), -1)[0]
-            if unknown := _NO_RELATION.match(message):
-                raise self._no_relation(unknown[1], own, message) from None
-            raise type(error)(message) from None
+        with self._relations_named(own):
+            try:
+                self.connection.execute(view + _bare(sql))
+            except duckdb.Error as error:
+                raise type(error)(renumbered(str(error), -1)[0]) from None
 
-    def _no_relation(self, name: str, own: Iterable[str], message: str) -> DasdError:
-        """What is like no name here is not mistyped: it is a file, or a variable of Python."""
-        views = self.rows("SELECT view_name FROM duckdb_views() WHERE NOT internal")
-        known = [*own, *(row["view_name"] for row in views if not row["view_name"].startswith("_"))]
-        if near(name.lower(), known):
-            line = renumbered(message, 0)[1]
-            return UnknownNameError("table or view", name.lower(), known, line=line)
-        return DeniedError(
-            f"the catalog has no table or view named {name!r}, and SQL here reads nothing else"
-            + closest(name, known)
-        )
+    @contextlib.contextmanager
+    def _relations_named(self, own: Iterable[str] = ()) -> Iterator[None]:
+        """Name the relation that is closest to one that is not there.
+
+        What is like none here is not mistyped: it is a file, or a variable of Python.
+        """
+        try:
+            yield
+        except duckdb.CatalogException as error:
+            message = str(error)
+            if not (unknown := _NO_RELATION.match(message)):
+                raise
+            name, parts = unknown[1], {part.lower() for part in own}
+            if name.lower() in parts:
+                raise UsageError(
+                    f"{name} can be read only after it is defined: {message}"
+                ) from None
+            views = self.rows("SELECT view_name FROM duckdb_views() WHERE NOT internal")
+            there = {row["view_name"] for row in views if not row["view_name"].startswith("_")}
+            known = sorted(parts | there)
+            if self.trusted or near(name.lower(), known):
+                line = renumbered(message, 0)[1]
+                raise UnknownNameError("table or view", name.lower(), known, line=line) from None
+            raise DeniedError(
+                f"the catalog has no table or view named {name!r}, and SQL here reads nothing else"
+                + closest(name, known)
+            ) from None
 
     def _statement_type(self, sql: str) -> duckdb.StatementType:
         with self.translated():

@@ -241,7 +241,7 @@ def test_settings_of_a_view_reach_the_query(catalog):
         (["sql", "SELECT answr FROM responses"], 2, "did you mean 'answer'"),
         (["sql", "SELECT * FROM response"], 2, "did you mean 'responses'"),
         (["sql", "FROM df"], 6, "SQL here reads nothing else; there is announced, "),
-        (["sql", "--trusted", "FROM df"], 2, "Table with name df does not exist"),
+        (["sql", "--trusted", "FROM df"], 2, "no table or view named 'df'"),
         (["sql", "DROP TABLE responses"], 6, "only SELECT"),
         (["sql", "SELECT 1; SELECT 2"], 6, "one statement"),
         (["sql", "SELECT 1", "--csv", "--json"], 2, "choose one"),

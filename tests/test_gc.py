@@ -370,6 +370,18 @@ def test_the_statistics_of_a_checkpoint_decide_nothing(tmp_path):
     assert everything(tmp_path) == before
 
 
+def test_a_file_that_is_missing_stops_gc_before_it_expires(tmp_path):
+    """Old snapshots would be gone for a file that a backup has."""
+    store = filled(tmp_path, commits=6)
+    old = store.snapshot(4)
+    gone = store.files("questions", store.snapshot().tables["questions"])[0]
+    gone.rename(tmp_path / "aside")
+    before = everything(tmp_path)
+    with pytest.raises(DamagedFileError, match=f"{gone.name} is missing, and nothing can be"):
+        collect(Store.open(tmp_path), safe_seconds=-60, expire_before=old, pending=True)
+    assert everything(tmp_path) == before
+
+
 def renamed(entry):
     """Give the file of a log entry another name there."""
     (name,) = re.findall(rb"[0-9a-f]{64}(?=[.]parquet)", entry.read_bytes())

@@ -34,12 +34,13 @@ def test_an_odd_entry_is_damage(tmp_path, line):
 
 
 @pytest.mark.parametrize(
-    ("operation", "damaged"), [("WRITE", True), ("VACUUM END", False), (None, True)]
+    ("info", "damaged"),
+    [({"what": "ingest"}, True), ({"operation": "VACUUM END"}, False), (None, True)],
 )
-def test_an_entry_that_lost_its_files_is_damage(tmp_path, operation, damaged):
+def test_an_entry_that_lost_its_files_is_damage(tmp_path, info, damaged):
     """`gc` would take the file for one that no commit names; other engines write such entries."""
     log.path(tmp_path, 0).parent.mkdir()
-    entry = json.dumps({"commitInfo": {"operation": operation}}) if operation else ""
+    entry = json.dumps({"commitInfo": info}) if info else ""
     log.path(tmp_path, 0).write_text(entry)
     if not damaged:
         assert log.read(tmp_path, 0).adds == ()

@@ -260,6 +260,7 @@ def test_a_line_is_that_of_the_excerpt_and_its_caret_moves_along():
     ("sql", "closest"),
     [
         ("FROM RESPONSE", "responses"),
+        ("WITH CHOSEN_ROWS AS (SELECT 1) FROM CHOSEN_ROW", "chosen_rows"),
         ("WITH best_of_each AS (SELECT 1) FROM best_of_eech", "best_of_each"),
         ("SELECT * FROM (WITH parts AS (SELECT 1) FROM prats)", "parts"),
     ],
@@ -269,6 +270,12 @@ def test_a_mistyped_name_is_a_mistake(catalog, sql, closest):
     for ask in (catalog.sql, partial(rows, catalog)):
         with pytest.raises(UnknownNameError, match=f"did you mean '{closest}'"):
             ask(sql)
+
+
+def test_a_part_that_is_named_before_it_is_defined_is_a_mistake(catalog):
+    """The name would be offered in its own place."""
+    with pytest.raises(UsageError, match="b can be read only after it is defined: Catalog Error"):
+        catalog.sql("WITH a AS (FROM b), b AS (SELECT 1) FROM a")
 
 
 def test_an_unknown_column_is_not_offered_itself(catalog):

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.read.decoded import FREE, decoded_bytes
+from builders.read.decoded import decoded_bytes
 from builders.read.footer import Footer
 from builders.read.open import RATIO_CAP, ByteStream, DamagedStreamError
 from builders.read.rows import ROW_CAP_BYTES, OnBytes, RawRow, repeated, size
@@ -24,6 +24,7 @@ from builders.read.rows import ROW_CAP_BYTES, OnBytes, RawRow, repeated, size
 BATCH_ROWS = 64  # rows of 64K tokens with ids and log-probs: 50 MB
 BATCH_BYTES = 64 << 20
 FREE_GROUPS = 4  # caps of a row that a row group may spell out as, however small it is
+FREE_ROWS = 1 << 20  # rows of a batch that may take no room at all
 ARROW_MAGIC = b"ARROW1"
 
 _WIDTHS = {"BOOLEAN": 1, "INT64": 8, "DOUBLE": 8, "INT96": 12}  # of a value; of a text's place 4
@@ -118,7 +119,7 @@ def read_arrow(
         with pa.ipc.open_stream(pa.PythonFile(stream, mode="r")) as batches:
             for batch in batches:
                 batch.validate(full=True)  # offsets and indices that point outside would be read
-                if batch.num_rows > FREE + 8 * batch.nbytes:  # less than a bit for each
+                if batch.num_rows > FREE_ROWS + 8 * batch.nbytes:  # less than a bit for each
                     raise ValueError(
                         f"it is a bomb: {batch.num_rows:,} rows in {batch.nbytes:,} bytes"
                     )

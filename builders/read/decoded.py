@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 Sizes = NDArray[np.int64]
 MOST = 1 << 36  # counted as no more than this, so that sums stay exact
-OBJECT = 64  # what a value of Python takes besides its content
-FREE = 1 << 20  # values of an array that may take no room at all
+OBJECT = 64  # what a value of Python takes at least, within a list or a struct
 
 
 def decoded_bytes(array: pa.Array) -> Sizes:
     """The bytes of each value of an array, at least one, [rows] int64; nothing is decoded.
 
     Raises IndexError where an index points outside its dictionary: Parquet's are not checked
-    when they are read, and to decode such a value would read any memory. Raises ValueError where
-    there are more values than bits, and each must be looked at.
+    when they are read, and to decode such a value would read any memory.
     """
     kind, n = array.type, len(array)
     if isinstance(array, pa.ExtensionArray):
@@ -31,14 +29,12 @@ def decoded_bytes(array: pa.Array) -> Sizes:
         return _looked_up(array)
     if (each := _each(array)) is not None:
         return np.full(n, each, np.int64)
-    if n > FREE + 8 * array.nbytes:
-        raise ValueError(f"it is a bomb: {n:,} values in {array.nbytes:,} bytes")
     if kind in (pa.string_view(), pa.binary_view()):
         views = np.frombuffer(array.buffers()[1] or b"", np.int32).reshape(-1, 4)
         return np.maximum(views[array.offset : array.offset + n, 0].astype(np.int64), 1)
     if pa.types.is_struct(kind):
         fields = (decoded_bytes(field) for field in array.flatten())
-        return np.minimum(sum(fields, np.full(n, OBJECT, np.int64)), MOST)
+        return np.clip(sum(fields, np.zeros(n, np.int64)), OBJECT, MOST)
     if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
         starts = array.offsets.to_numpy().astype(np.int64)
         return _between(array.values, starts, starts + array.sizes.to_numpy())
@@ -53,7 +49,10 @@ def decoded_bytes(array: pa.Array) -> Sizes:
 
 
 def _each(array: pa.Array) -> int | None:
-    """The bytes that every value of an array has, or may have; None: they differ."""
+    """The bytes that every value of an array has, or may have.
+
+    None: they differ, and each takes some room.
+    """
     kind = array.type
     if isinstance(array, pa.ExtensionArray):
         return _each(array.storage)
@@ -66,9 +65,9 @@ def _each(array: pa.Array) -> int | None:
     if pa.types.is_struct(kind):
         fields = [_each(array.field(i)) for i in range(kind.num_fields)]
         known = [each for each in fields if each is not None]
-        return min(OBJECT + sum(known), MOST) if len(known) == len(fields) else None
+        return min(max(OBJECT, sum(known)), MOST) if len(known) == len(fields) else None
     if pa.types.is_fixed_size_list(kind):
-        each = _each(array.values)
+        each = _each(array.values) if kind.list_size else 1
         return None if each is None else min(max(kind.list_size * each, 1), MOST)
     try:
         return max(kind.bit_width // 8, 1)
@@ -98,6 +97,6 @@ def _between(values: pa.Array, starts: Sizes, stops: Sizes) -> Sizes:
     if (each := _each(values)) is not None:  # as of ids and log-probs: without a number for each
         found = (stops - starts) * float(each)
     else:
-        ends = np.concatenate([[0], np.cumsum(decoded_bytes(values) + OBJECT)])
+        ends = np.concatenate([[0], np.cumsum(np.maximum(decoded_bytes(values), OBJECT))])
         found = ends[stops] - ends[starts]
     return np.clip(found, 1, MOST).astype(np.int64)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from dasd_data import explain, rows, sqlfiles
 from dasd_data.contract.columns import Condition, conditions, type_problems
 from dasd_data.contract.outcome import SAMPLE, Outcome
-from dasd_data.errors import DeniedError, LimitError, UsageError
+from dasd_data.errors import DeniedError, LimitError, UnknownNameError, UsageError
 from dasd_data.parameters import identifier
 from dasd_data.render import COLUMNS
 from dasd_data.session import CHOSEN, Session, renumbered
@@ -177,7 +177,7 @@ def _asked(
     note: str = "",
 ) -> Outcome:
     """Offending rows of one check: how many, and the first by all their columns."""
-    bare = sql.strip().rstrip(";")
+    bare = sql.rstrip().rstrip(";")
     limit = "ALL" if sample is None else sample
     query = f"SELECT *, count(*) OVER () AS _n FROM (\n{bare}\n) ORDER BY ALL LIMIT {limit}"
     try:
@@ -186,6 +186,8 @@ def _asked(
         raise
     except (UsageError, DeniedError) as error:
         told = renumbered(str(error), -1)[0]  # of the SQL within
+        if isinstance(error, UnknownNameError) and error.line:
+            told += f" (line {error.line - 1})"
         kind = DeniedError if isinstance(error, DeniedError) else UsageError
         raise kind(f"contract check {check}: {told}") from None
     if not found:
