@@ -22,11 +22,10 @@ demo-train: $(READY)
 	test -d demo/dasd.catalog || $(BIN)/python examples/demo.py
 	$(BIN)/python examples/demo_train.py
 
-# Quick tests first: a broken build says so within a minute or two. Tests of one group share a fixture
-# of minutes, for which a second worker would wait.
+# Quick tests first: a broken build says so within a minute or two.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
-	$(BIN)/python -m pytest -n 2 -m slow --dist loadgroup
+	$(BIN)/python -m pytest -n 2 -m slow
 
 test-quick: $(READY)
 	$(BIN)/python -m pytest -n 2 -m 'not slow'

@@ -27,7 +27,7 @@ from tests.train.test_attention import EXPERTS, SMALL
 from train import sft
 from train.config import load
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train")]
+pytestmark = pytest.mark.slow
 TRAJECTORY = 2e-6  # fp32's rounding, after the steps of a run
 ROOT = Path(__file__).parents[2]
 STEPS = 12
