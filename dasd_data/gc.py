@@ -73,14 +73,16 @@ def collect(
     `expire_before` expires the snapshots before it, but for those of recorded builds. `pending`
     drops the children of responses that were announced `safe_seconds` ago or earlier and never
     came, but for those that a finished run brought: run it while nothing ingests. Raises
-    DamagedFileError where the logs are damaged: what is needed cannot be known then.
+    DamagedFileError, before anything changes, where a log is damaged, since what is needed cannot
+    be known then, or where a file is missing that is needed.
     """
     garbage = Garbage()
     newest = store.snapshot()
     before = store.kept(newest=newest)
     then = store.expire(newest, expire_before.snapshot_id) if expire_before else newest
+    stay = store.kept(before, then)
     for name in (*TABLES, SNAPSHOTS.name):  # all is sound before anything is dropped or expired
-        _needed(store, name, store.kept(before, then))
+        _needed(store, name, stay)
     if pending:
         _drop_pending(store, garbage, dry_run, time.time() - safe_seconds)
         newest = store.snapshot()

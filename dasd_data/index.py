@@ -21,7 +21,8 @@ from dasd_data.errors import UsageError
 from dasd_data.files import flush_folder
 from dasd_data.parameters import identifier, quote
 from dasd_data.schema import SNAPSHOTS, TABLES
-from dasd_data.session import relation, translated
+from dasd_data.session import relation
+from dasd_data.sqlerrors import translated
 
 _VARIABLE = re.compile(r"getvariable\('(\w+)'\)")
 

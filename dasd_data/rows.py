@@ -13,7 +13,8 @@ from dasd_data import sandbox
 from dasd_data.errors import ContractError, UnknownNameError, UsageError
 from dasd_data.parameters import Variables
 from dasd_data.sandbox import Rows
-from dasd_data.session import CHOSEN, Session, renumbered
+from dasd_data.session import CHOSEN, Session
+from dasd_data.sqlerrors import renumbered
 from dasd_data.sqlfiles import SqlFile
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ CTE. SQL of others runs in a process of its own besides: `sandbox`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import tempfile
@@ -28,8 +27,6 @@ from dasd_data.config import SqlConfig
 from dasd_data.errors import (
     ContractError,
     DamagedFileError,
-    DasdError,
-    DataError,
     DeniedError,
     LimitError,
     UnknownNameError,
@@ -39,6 +36,7 @@ from dasd_data.errors import (
 )
 from dasd_data.parameters import Variables, identifier, quote
 from dasd_data.schema import SNAPSHOTS, TABLES
+from dasd_data.sqlerrors import first_line, renumbered, translated
 
 _COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _EXPLAIN = re.compile(
@@ -48,22 +46,7 @@ _FIRST_WORD = re.compile(rf"{_COMMENT}(\w+)", re.DOTALL)
 _BATCH_ROWS = 2_048
 CHOSEN = "chosen"  # what the checks of a contract call the rows of their view
 _AS_TEXT = {"INTERVAL", "BIT", "BIGNUM"}
-_SPILLED = ("failed to offload", "max_temp_directory_size", os.strerror(errno.EFBIG))
-_DENIED = ("configuration has been locked",)
-# What DuckDB says of a CTE that writes, within the view that a query is compiled as; the last two
-# are said of a MERGE, and of any within a SUMMARIZE.
-_WRITING_CTE = (
-    "as CTE bodies inside a VIEW",
-    "data-modifying statement",
-    "A CTE body must be",
-    "must be at the top level",
-)
-_NO_COLUMN = re.compile(r'Referenced column "([^"]*)"')
 _NO_RELATION = re.compile(r'Catalog Error: Table with name "?(.*?)"? does not exist')
-_PLACE = re.compile(  # the excerpt at the end of a message, and the blanks in front of its caret
-    r"^(?P<label>LINE (?P<line>\d+):)(?P<text>.*)\n(?P<caret> *)(?=\^+\Z)", re.MULTILINE
-)
-_STREAMED = re.compile(r"[A-Z][A-Za-z ]* Error: ")  # DuckDB's, raised through Arrow
 
 
 def default_memory(threads: int) -> str:
@@ -117,7 +100,7 @@ class Session:
                 self.connection.execute(f"CREATE VIEW {name} AS {view}")
             except (duckdb.Error, UnicodeDecodeError) as error:  # it quotes damaged names
                 raise DamagedFileError(
-                    f"a file of table {name} cannot be read ({_first(error)}): restore a backup"
+                    f"a file of table {name} cannot be read ({first_line(error)}): restore a backup"
                 ) from None
         if CHOSEN in files:
             paths = _texts([str(path) for path in files[CHOSEN]])
@@ -328,78 +311,6 @@ class Session:
         if len(statements) != 1:
             raise DeniedError(f"one statement at a time: there are {len(statements)}")
         return statements[0].type
-
-
-def renumbered(message: str, lines: int) -> tuple[str, int | None]:
-    """A message of DuckDB's about SQL that stands some lines further down, and the line there."""
-    if not (place := _PLACE.search(message)):
-        return message, None
-    line = int(place["line"]) + lines
-    label = f"LINE {line}:"
-    moved = len(place["caret"]) + len(label) - len(place["label"])  # it stays below its word
-    shown = f"{label}{place['text']}\n{' ' * moved}"
-    return message[: place.start()] + shown + message[place.end() :], line
-
-
-@contextlib.contextmanager
-def translated(limits: SqlConfig | None = None) -> Iterator[None]:
-    """Turn DuckDB's errors into this project's."""
-    try:
-        yield
-    except DasdError:  # DeniedError is an OSError too
-        raise
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
-        if problem := _problem(error, limits or SqlConfig()):
-            raise problem from None
-        raise
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
-            raise KeyboardInterrupt from None
-        raise
-
-
-def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
-    """What an error of DuckDB, or of a stream of its rows, is to a user; None: not DuckDB's."""
-    text = str(error)
-    if any(sign in text for sign in _SPILLED):
-        if limits.spill_limit:
-            return LimitError("spill_limit", limits.spill_limit)
-        return DataError(
-            f"{os.strerror(errno.ENOSPC)}: DuckDB spills to {tempfile.gettempdir()}; TMPDIR "
-            "names another folder"
-        )
-    if isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory Error"):
-        return LimitError("memory_limit", str(limits.memory_limit))
-    if not isinstance(error, duckdb.Error):
-        return UsageError(_first(error)) if _STREAMED.match(text) else None
-    said = re.sub(r"'[^']*'|\"[^\"]*\"", "", text.split("\n", 1)[0])  # without what the query says
-    told = isinstance(error, duckdb.BinderException | duckdb.ParserException)
-    if told and any(sign in said for sign in _WRITING_CTE):
-        return DeniedError(
-            "a CTE may not write: INSERT, UPDATE, DELETE, MERGE and COPY may not run here"
-        )
-    if isinstance(error, duckdb.PermissionException) or any(sign in text for sign in _DENIED):
-        return DeniedError(_first(error))
-    if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
-        return _unknown_column(text) or UsageError(text)
-    if isinstance(error, duckdb.IOException):
-        return DataError(_first(error))
-    return UsageError(_first(error) if isinstance(error, duckdb.InvalidInputException) else text)
-
-
-def _unknown_column(message: str) -> UnknownNameError | None:
-    """DuckDB names its candidates; ours is one line with the closest one."""
-    first, _, rest = message.partition("\n")
-    if not (column := _NO_COLUMN.search(first)):
-        return None
-    candidates = rest.partition("Candidate bindings:")[2].partition("\n")[0].split('"')[1::2]
-    known = {candidate.split(".")[-1] for candidate in candidates} - {""}
-    return UnknownNameError("column", column[1], known, line=renumbered(message, 0)[1])
-
-
-def _first(error: Exception) -> str:
-    first = str(error).split("\n", 1)[0]
-    return first.removeprefix("Invalid Input Error: ")  # what `error()` says in a view is ours
 
 
 def _statement_name(sql: str, kind: duckdb.StatementType) -> str:

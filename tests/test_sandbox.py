@@ -32,7 +32,7 @@ from dasd_data.errors import (
 )
 from dasd_data.parameters import Variables
 from dasd_data.rows import of_sql
-from dasd_data.session import renumbered
+from dasd_data.sqlerrors import renumbered
 
 SCORES = {"teacher": [(6, 0.9)], "student": [(6, 0.5)]}
 SMALL = SqlConfig(memory_limit="300MB", time_limit=20, spill_limit="50MB")

@@ -22,7 +22,8 @@ from dasd_data.contract.outcome import SAMPLE, Outcome
 from dasd_data.errors import DeniedError, LimitError, UnknownNameError, UsageError
 from dasd_data.parameters import identifier
 from dasd_data.render import COLUMNS
-from dasd_data.session import CHOSEN, Session, renumbered
+from dasd_data.session import CHOSEN, Session
+from dasd_data.sqlerrors import renumbered
 from dasd_data.sqlfiles import SqlFile
 
 if TYPE_CHECKING:
