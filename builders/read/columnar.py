@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 
 from builders.read.decoded import decoded_bytes
 from builders.read.footer import Footer
+from builders.read.messages import CheckedMessages
 from builders.read.open import RATIO_CAP, ByteStream, DamagedStreamError
 from builders.read.rows import ROW_CAP_BYTES, OnBytes, RawRow, repeated, size
 
 BATCH_ROWS = 64  # rows of 64K tokens with ids and log-probs: 50 MB
 BATCH_BYTES = 64 << 20
-FREE_GROUPS = 4  # caps of a row that a row group may spell out as, however small it is
+FREE_GROUPS = 4  # caps of a row that a row group or a stream may spell out as, however small
 FREE_ROWS = 1 << 20  # rows of a batch that may take no room at all
 ARROW_MAGIC = b"ARROW1"
 
@@ -116,7 +117,8 @@ def read_arrow(
     try:
         if stream.peek(8).startswith(ARROW_MAGIC):
             stream.read(8)
-        with pa.ipc.open_stream(pa.PythonFile(stream, mode="r")) as batches:
+        messages = CheckedMessages(stream, FREE_GROUPS * cap)
+        with pa.ipc.open_stream(pa.PythonFile(messages, mode="r")) as batches:
             for batch in batches:
                 batch.validate(full=True)  # offsets and indices that point outside would be read
                 if batch.num_rows > FREE_ROWS + 8 * batch.nbytes:  # less than a bit for each

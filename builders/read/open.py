@@ -81,13 +81,12 @@ class ByteStream:
         """Exactly `n` bytes unless the file ends before, as file objects do."""
         pieces, length = [], 0
         while (n < 0 or length < n) and (data := self.read_some()):
+            if 0 <= n < length + len(data):
+                self._ahead.appendleft(data[n - length :])
+                data = data[: n - length]
             pieces.append(data)
             length += len(data)
-        data = b"".join(pieces)
-        if 0 <= n < length:
-            self._ahead.appendleft(data[n:])
-            data = data[:n]
-        return data
+        return b"".join(pieces)
 
     def _stored(self, n: int) -> bytes:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,6 +141,58 @@ def test_rows_that_take_no_room_are_counted_against_what_is_there(tmp_path: Path
     *rows, last = read(tmp_path / "a.arrow")
     assert (len(rows), last.error is None) == (1_000, False)
     assert "bomb: 2,147,483,647 rows in 0 bytes" in str(last.error)
+
+
+def compressed(path: Path, codec: str, how: str, arrays: list[pa.Array]) -> None:
+    """An Arrow stream of a batch an array, by today's format or as before version 1.0."""
+    old = how == "old"
+    if how == "dictionary":
+        arrays = [a.dictionary_encode() for a in arrays]
+    version = pa.ipc.MetadataVersion.V4 if old else pa.ipc.MetadataVersion.V5
+    options = pa.ipc.IpcWriteOptions(
+        compression=codec, metadata_version=version, use_legacy_format=old
+    )
+    key = {"ARROW:experimental_compression": codec} if old else None
+    with pa.ipc.new_stream(path, pa.schema({"a": arrays[0].type}), options=options) as out:
+        for array in arrays:
+            out.write_batch(pa.record_batch([array], names=["a"]), custom_metadata=key)
+    if old:  # pyarrow writes today's field, too: blank its place at the head of the table
+        head = struct.pack("<6H", 12, 30, 16, 4, 8, 12)  # sizes; the last field is the compression
+        data = path.read_bytes()
+        assert data.count(head) == len(arrays)
+        path.write_bytes(data.replace(head, head[:-2] + b"\0\0"))
+
+
+@pytest.mark.parametrize(
+    ("codec", "how"),
+    [("lz4", "plain"), ("zstd", "plain"), ("zstd", "dictionary"), ("zstd", "old")],
+)
+def test_compressed_arrow_is_looked_at_before_it_is_undone(
+    tmp_path: Path, codec: str, how: str
+) -> None:
+    """An Arrow file of a few KB would take all memory: pyarrow undoes compression by itself."""
+    path = tmp_path / "a.arrow"
+    compressed(path, codec, how, [pa.array(["good"]), pa.array(["x" * (16 * MB)])])
+    assert path.stat().st_size < 100_000
+    first, last = read(path, row_cap_bytes=MB)  # 4 MB are free, and 100 times those in the file
+    assert first.value == {"a": "good"}
+    assert last.line == 2 and "it is a bomb" in str(last.error)
+    assert "over the cap of 8 MB" in str(list(read(path, row_cap_bytes=8 * MB))[1].error)
+    assert [len(r.value["a"]) for r in read(path) if r.value] == [4, 16 * MB]
+
+
+@pytest.mark.slow
+def test_an_arrow_bomb_takes_no_memory(tmp_path: Path) -> None:
+    """It would be undone, and refused only after that."""
+    path = tmp_path / "a.arrow"
+    long = pa.record_batch({"a": pa.array(["x" * (1200 * MB)])})
+    how = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(path, long.schema, options=how) as out:
+        out.write_batch(pa.record_batch({"a": pa.array(["good"])}))
+        out.write_batch(long)
+    grown, first, last = in_a_child(path)
+    assert first[1] == {"a": "good"} and "it is a bomb" in last[2]
+    assert grown < 300
 
 
 def test_a_null_of_one_row_leaves_the_numbers_of_others(tmp_path: Path) -> None:

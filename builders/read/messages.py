@@ -1,0 +1,97 @@
+"""The messages of an Arrow IPC stream, each looked at before pyarrow undoes its compression.
+
+https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterator
+
+import pyarrow as pa
+from flatbuffers.table import Table
+
+from builders.read.open import RATIO_CAP, ByteStream
+from builders.read.rows import size
+
+CONTINUATION = b"\xff\xff\xff\xff"  # before the length of a message
+# Slots of the tables in Arrow's Message.fbs: field i has 4 + 2 * i.
+HEADER, DATA, BUFFERS, COMPRESSION = 8, 6, 8, 10
+PLAIN = -1  # the length that a buffer gives itself which is stored as it is
+OLD_COMPRESSION = b"ARROW:experimental_compression"  # a key of messages before version 1.0
+
+
+class CheckedMessages:
+    """The bytes of an Arrow IPC stream, as a file for `pyarrow.ipc.open_stream`.
+
+    Raises ValueError before a message whose buffers, once decompressed, would come to more than
+    `free` bytes and RATIO_CAP times the bytes that the stream has had so far.
+    """
+
+    closed = False
+
+    def __init__(self, stream: ByteStream, free: int) -> None:
+        self._messages = pa.ipc.MessageReader.open_stream(pa.PythonFile(stream, mode="r"))
+        self._free = free
+        self._stored = self._undone = 0
+        self._held = deque[memoryview]()
+
+    def read(self, n: int) -> memoryview | bytes:
+        """The next `n` bytes, fewer at the end; a message's body as it is, without a copy."""
+        found, length = [], 0
+        while length < n and (self._held or self._fetch()):
+            piece = self._held.popleft()
+            found.append(piece[: n - length])
+            length += len(found[-1])
+            if len(rest := piece[len(found[-1]) :]):
+                self._held.appendleft(rest)
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def _fetch(self) -> bool:
+        """Hold the next message; False: there is none."""
+        try:
+            message = self._messages.read_next_message()
+        except StopIteration:
+            return False
+        metadata, body = memoryview(message.metadata), memoryview(message.body or b"")
+        self._stored += len(body)
+        self._undone += sum(_decompressed(message.type, metadata, body))
+        if self._undone > (most := self._free + RATIO_CAP * self._stored):
+            raise ValueError(
+                f"it is a bomb: {self._stored:,} bytes of it hold more than {most:,} "
+                f"({RATIO_CAP} times as many, and {size(self._free)})"
+            )
+        self._held.append(memoryview(CONTINUATION + struct.pack("<i", len(metadata))))
+        self._held.extend(part for part in (metadata, body) if len(part))
+        return True
+
+    def close(self) -> None:
+        """The stream beneath is closed by whoever opened it."""
+        self.closed = True
+
+
+def _decompressed(kind: str, metadata: memoryview, body: memoryview) -> Iterator[int]:
+    """The bytes that each compressed buffer of a message says that it has once decompressed."""
+    if kind not in ("record batch", "dictionary"):
+        return
+    message = Table(metadata, struct.unpack_from("<I", metadata)[0])
+    batch = _child(message, HEADER)
+    if kind == "dictionary":
+        batch = _child(batch, DATA)
+    if not batch.Offset(COMPRESSION) and OLD_COMPRESSION not in bytes(metadata):
+        return
+    if not (buffers := batch.Offset(BUFFERS)):
+        return
+    first = batch.Vector(buffers)
+    for i in range(batch.VectorLen(buffers)):
+        offset, length = struct.unpack_from("<qq", metadata, first + 16 * i)
+        if length and 0 <= offset <= len(body) - 8:  # else pyarrow refuses it
+            (stated,) = struct.unpack_from("<q", body, offset)
+            yield max(length, 0) if stated == PLAIN else max(stated, 0)
+
+
+def _child(table: Table, slot: int) -> Table:
+    if not (offset := table.Offset(slot)):
+        raise ValueError("a message of it lacks its batch")
+    return Table(table.Bytes, table.Indirect(table.Pos + offset))
