@@ -24,11 +24,11 @@ demo-train: $(READY)
 
 # Quick tests first: a broken build says so within a minute or two.
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 -m 'not slow'
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 test-quick: $(READY)
-	$(BIN)/python -m pytest -n 2 -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
 # The engines over a real vLLM, on a CPU: an environment of its own, since it is large.
 $(VLLM)/.ready: pyproject.toml constraints-vllm.txt

@@ -24,17 +24,17 @@ from builders.read.rows import ROW_CAP_BYTES, OnBytes, RawRow, repeated, size
 
 BATCH_ROWS = 64  # rows of 64K tokens with ids and log-probs: 50 MB
 BATCH_BYTES = 64 << 20
-FREE_GROUPS = 4  # caps of a row that a row group or a stream may spell out as, however small
+FREE_GROUPS = 4  # caps of a row that a row group or a batch may spell out as, however small it is
 FREE_ROWS = 1 << 20  # rows of a batch that may take no room at all
 ARROW_MAGIC = b"ARROW1"
 
 _WIDTHS = {"BOOLEAN": 1, "INT64": 8, "DOUBLE": 8, "INT96": 12}  # of a value; of a text's place 4
 
 # What pyarrow raises for values that it cannot read: its own errors, times out of range, time
-# zones that nobody knows, text that is not UTF-8, types that nest too deeply.
+# zones that nobody knows, text that is not UTF-8, types that nest too deeply, sizes beyond memory.
 _DAMAGE = (
     pa.ArrowException, ValueError, ArithmeticError, LookupError, TypeError, NotImplementedError,
-    RecursionError,
+    RecursionError, MemoryError,
 )  # fmt: skip
 
 

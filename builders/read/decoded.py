@@ -6,6 +6,8 @@ take no room at all: a file of a few KB may spell out as gigabytes, or say that 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 Sizes = NDArray[np.int64]
 MOST = 1 << 36  # counted as no more than this, so that sums stay exact
+PIECE = 1 << 20  # values that are counted at a time
 OBJECT = 64  # what a value of Python takes at least, within a list or a struct
 
 
@@ -59,7 +62,8 @@ def _each(array: pa.Array) -> int | None:
     if pa.types.is_dictionary(kind):
         return None
     if pa.types.is_run_end_encoded(kind):
-        return _most(array.values)
+        runs = array.find_physical_offset(), array.find_physical_length()
+        return _most(array.values.slice(*runs))
     if pa.types.is_union(kind):  # any of its children, any number of times
         return max((_most(array.field(i)) for i in range(kind.num_fields)), default=1)
     if pa.types.is_struct(kind):
@@ -83,20 +87,29 @@ def _most(array: pa.Array) -> int:
 def _looked_up(array: pa.DictionaryArray) -> Sizes:
     if array.null_count == len(array):
         return np.ones(len(array), np.int64)
-    indices = array.indices.fill_null(0).to_numpy()
-    known = len(array.dictionary)
-    if indices.min() < 0 or indices.max() >= known:
+    indices = array.indices.fill_null(pc.min(array.indices)).to_numpy()
+    low, high, known = int(indices.min()), int(indices.max()), len(array.dictionary)
+    if low < 0 or high >= known:
         raise IndexError(f"an index points outside its dictionary of {known} values")
     if (each := _each(array.dictionary)) is not None:
         return np.full(len(array), each, np.int64)
-    return decoded_bytes(array.dictionary)[indices]
+    return decoded_bytes(array.dictionary.slice(low, high - low + 1))[indices - low]
 
 
 def _between(values: pa.Array, starts: Sizes, stops: Sizes) -> Sizes:
     """The bytes of all values from each start to before its stop."""
+    found: NDArray[Any]
     if (each := _each(values)) is not None:  # as of ids and log-probs: without a number for each
         found = (stops - starts) * float(each)
     else:
-        ends = np.concatenate([[0], np.cumsum(np.maximum(decoded_bytes(values), OBJECT))])
-        found = ends[stops] - ends[starts]
+        at = np.unique(np.concatenate([starts, stops]))
+        first, last = (int(at[0]), int(at[-1])) if len(at) else (0, 0)
+        sums, total = np.zeros(len(at), np.int64), 0  # from the first of these places to each
+        for start in range(first, last, PIECE):
+            piece = values.slice(start, min(PIECE, last - start))
+            ends = np.cumsum(np.maximum(decoded_bytes(piece), OBJECT))
+            inside = slice(*np.searchsorted(at, [start, start + len(piece)], side="right"))
+            sums[inside] = total + ends[at[inside] - start - 1]
+            total += int(ends[-1])
+        found = sums[np.searchsorted(at, stops)] - sums[np.searchsorted(at, starts)]
     return np.clip(found, 1, MOST).astype(np.int64)

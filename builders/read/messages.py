@@ -16,8 +16,10 @@ from builders.read.open import RATIO_CAP, ByteStream
 from builders.read.rows import size
 
 CONTINUATION = b"\xff\xff\xff\xff"  # before the length of a message
-# Slots of the tables in Arrow's Message.fbs: field i has 4 + 2 * i.
-HEADER, DATA, BUFFERS, COMPRESSION = 8, 6, 8, 10
+# Slots of tables in Arrow's Message.fbs: field i of a table has 4 + 2 * i.
+HEADER = 8  # of Message: a RecordBatch, or
+DATA = 6  # a DictionaryBatch, which has one
+BUFFERS, COMPRESSION = 8, 10  # of RecordBatch
 PLAIN = -1  # the length that a buffer gives itself which is stored as it is
 OLD_COMPRESSION = b"ARROW:experimental_compression"  # a key of messages before version 1.0
 
@@ -25,16 +27,17 @@ OLD_COMPRESSION = b"ARROW:experimental_compression"  # a key of messages before 
 class CheckedMessages:
     """The bytes of an Arrow IPC stream, as a file for `pyarrow.ipc.open_stream`.
 
-    Raises ValueError before a message whose buffers, once decompressed, would come to more than
-    `free` bytes and RATIO_CAP times the bytes that the stream has had so far.
+    Raises ValueError before a batch whose buffers and dictionaries, once decompressed, would come
+    to more than `free` bytes and RATIO_CAP times the bytes that hold them.
     """
 
     closed = False
 
     def __init__(self, stream: ByteStream, free: int) -> None:
+        self._stream = stream
         self._messages = pa.ipc.MessageReader.open_stream(pa.PythonFile(stream, mode="r"))
         self._free = free
-        self._stored = self._undone = 0
+        self._stored = self._undone = 0  # of dictionaries: batches go, they stay
         self._held = deque[memoryview]()
 
     def read(self, n: int) -> memoryview | bytes:
@@ -55,11 +58,13 @@ class CheckedMessages:
         except StopIteration:
             return False
         metadata, body = memoryview(message.metadata), memoryview(message.body or b"")
-        self._stored += len(body)
-        self._undone += sum(_decompressed(message.type, metadata, body))
-        if self._undone > (most := self._free + RATIO_CAP * self._stored):
+        stored = min(self._stored + len(body), self._stream.bytes_read)  # the file may be gzip
+        undone = self._undone + sum(_decompressed(message, metadata, body))
+        if message.type == "dictionary":
+            self._stored, self._undone = stored, undone
+        if undone > (most := self._free + RATIO_CAP * stored):
             raise ValueError(
-                f"it is a bomb: {self._stored:,} bytes of it hold more than {most:,} "
+                f"it is a bomb: {stored:,} bytes of it hold more than {most:,} "
                 f"({RATIO_CAP} times as many, and {size(self._free)})"
             )
         self._held.append(memoryview(CONTINUATION + struct.pack("<i", len(metadata))))
@@ -71,24 +76,27 @@ class CheckedMessages:
         self.closed = True
 
 
-def _decompressed(kind: str, metadata: memoryview, body: memoryview) -> Iterator[int]:
-    """The bytes that each compressed buffer of a message says that it has once decompressed."""
-    if kind not in ("record batch", "dictionary"):
+def _decompressed(message: pa.ipc.Message, metadata: memoryview, body: memoryview) -> Iterator[int]:
+    """The bytes of each buffer of a batch, by what a compressed one says of itself.
+
+    Buffers may share bytes, which pyarrow copies for each where it swaps or concatenates them.
+    """
+    if message.type not in ("record batch", "dictionary"):
         return
-    message = Table(metadata, struct.unpack_from("<I", metadata)[0])
-    batch = _child(message, HEADER)
-    if kind == "dictionary":
+    batch = _child(Table(metadata, struct.unpack_from("<I", metadata)[0]), HEADER)
+    if message.type == "dictionary":
         batch = _child(batch, DATA)
-    if not batch.Offset(COMPRESSION) and OLD_COMPRESSION not in bytes(metadata):
-        return
+    old = message.metadata_version == pa.ipc.MetadataVersion.V4
+    compressed = batch.Offset(COMPRESSION) or (old and OLD_COMPRESSION in bytes(metadata))
     if not (buffers := batch.Offset(BUFFERS)):
         return
     first = batch.Vector(buffers)
     for i in range(batch.VectorLen(buffers)):
         offset, length = struct.unpack_from("<qq", metadata, first + 16 * i)
-        if length and 0 <= offset <= len(body) - 8:  # else pyarrow refuses it
+        stated = PLAIN
+        if compressed and length and 0 <= offset <= len(body) - 8:  # else pyarrow refuses it
             (stated,) = struct.unpack_from("<q", body, offset)
-            yield max(length, 0) if stated == PLAIN else max(stated, 0)
+        yield max(min(length, len(body)) if stated == PLAIN else stated, 0)
 
 
 def _child(table: Table, slot: int) -> Table:

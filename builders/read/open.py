@@ -34,7 +34,8 @@ class ByteStream:
     """The decompressed bytes of a file. Compression is told by the content, not by the name.
 
     Frames that follow each other are one stream. A frame that was cut off is damage, which
-    zstandard's own `stream_reader` would take for the end of the file.
+    zstandard's own `stream_reader` would take for the end of the file. `bytes_read` counts those of
+    the file so far.
     """
 
     closed = False
@@ -47,7 +48,7 @@ class ByteStream:
         self._new_frame = next((new for m, new in _CODECS.items() if magic.startswith(m)), None)
         self._frame: Any = self._new_frame() if self._new_frame else None
         self._ahead = deque[bytes]()
-        self._read = self._undone = 0
+        self.bytes_read = self._undone = 0
         self._damage: DamagedStreamError | None = None
 
     def read_some(self) -> bytes:
@@ -93,7 +94,7 @@ class ByteStream:
             data = self._file.read(n)
         except OSError as error:
             raise DamagedStreamError(f"reading stopped here: {error.strerror}") from error
-        self._read += len(data)
+        self.bytes_read += len(data)
         if self._on_bytes and data:
             self._on_bytes(len(data))
         return data
@@ -112,10 +113,10 @@ class ByteStream:
                 compressed = self._frame.unused_data
             if data := b"".join(pieces):
                 self._undone += len(data)
-                if self._undone > (most := FREE_BYTES + RATIO_CAP * self._read):
+                if self._undone > (most := FREE_BYTES + RATIO_CAP * self.bytes_read):
                     raise DamagedStreamError(
-                        f"the compressed file is a bomb: {self._read:,} bytes of it hold more than "
-                        f"{most:,} ({RATIO_CAP} times as many, and {size(FREE_BYTES)})"
+                        f"the compressed file is a bomb: {self.bytes_read:,} bytes of it hold more "
+                        f"than {most:,} ({RATIO_CAP} times as many, and {size(FREE_BYTES)})"
                     )
                 return data
         if not self._frame.eof:

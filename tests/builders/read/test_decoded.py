@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from builders.read import decoded
 from builders.read.decoded import MOST, OBJECT, decoded_bytes
 
 TEXTS = pa.array(["a", "bcd", None, ""])
@@ -43,6 +44,13 @@ def of_dictionary(values: pa.Array) -> pa.Array:
             [2 * OBJECT] * 2,
         ),
         (pa.array([["a", "bc"], ["d"]], pa.list_view(pa.string())), [2 * OBJECT, OBJECT]),
+        (
+            pa.ListViewArray.from_arrays(
+                [3, 0, 1, 2], [1, 2, 0, 2], ["a", "b" * 70, "c", "d" * 99]
+            ),
+            [99, OBJECT + 70, 1, OBJECT + 99],
+        ),
+        (pa.array([["a"], ["b"] * 3, None, ["c", "d" * 80]]).slice(1), [3 * OBJECT, 1, 144]),
         (pa.array([[1, 2], [3, 4]], pa.list_(pa.int16(), 2)), [4, 4]),
         (
             pa.array([{"r": "user", "c": [1]}, {"r": "u", "c": list(range(10))}]),
@@ -61,8 +69,12 @@ def of_dictionary(values: pa.Array) -> pa.Array:
         (pa.FixedSizeListArray.from_arrays(NULLS, 1 << 30).slice(3, 1), [1 << 33]),
     ],
 )
-def test_the_bytes_of_each_value(array: pa.Array, wanted: list[int]) -> None:
+@pytest.mark.parametrize("piece", [1, 2, decoded.PIECE])
+def test_the_bytes_of_each_value(
+    array: pa.Array, wanted: list[int], piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A row would be taken for small, and decoded to gigabytes."""
+    monkeypatch.setattr(decoded, "PIECE", piece)
     assert decoded_bytes(array).tolist() == wanted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from flatbuffers.table import Table
 
 from builders.read import expand, lines, open, read
 from dasd_data.errors import UsageError
@@ -179,6 +181,72 @@ def test_compressed_arrow_is_looked_at_before_it_is_undone(
     assert last.line == 2 and "it is a bomb" in str(last.error)
     assert "over the cap of 8 MB" in str(list(read(path, row_cap_bytes=8 * MB))[1].error)
     assert [len(r.value["a"]) for r in read(path) if r.value] == [4, 16 * MB]
+
+
+def test_arrow_batches_are_each_judged_by_their_own_bytes(tmp_path: Path) -> None:
+    """A long file that compresses well would be refused; or an honest head pay for a bomb."""
+    texts = pa.array(["x" * (2 * MB)])  # in a few hundred bytes, and 4 MB are free
+    compressed(tmp_path / "long.arrow", "zstd", "plain", [texts] * 20)
+    assert [r.error for r in read(tmp_path / "long.arrow", row_cap_bytes=MB * 2)] == [None] * 20
+    noise = pa.array([random.Random(1).randbytes(MB)]).cast(pa.large_binary())
+    bomb = pa.array([b"x" * (64 * MB)], pa.large_binary())
+    compressed(tmp_path / "tail.arrow", "zstd", "plain", [noise, bomb])
+    first, last = read(tmp_path / "tail.arrow", row_cap_bytes=2 * MB)
+    assert first.error is None and "it is a bomb" in str(last.error)
+
+
+def test_arrow_within_gzip_is_judged_by_the_bytes_of_the_file(tmp_path: Path) -> None:
+    """Two ratios would multiply: 30 KB took 2 GB."""
+    batch = pa.record_batch({"a": pa.array([0] * (2 * MB))})
+    with pa.ipc.new_stream(tmp_path / "a.arrow", batch.schema) as out:
+        out.write_batch(batch)
+    (tmp_path / "a.gz").write_bytes(gzip.compress((tmp_path / "a.arrow").read_bytes()))
+    (row,) = read(tmp_path / "a.gz", row_cap_bytes=MB)
+    assert "it is a bomb" in str(row.error)
+    assert len(list(read(tmp_path / "a.arrow", row_cap_bytes=MB))) == 2 * MB
+
+
+def test_arrow_buffers_that_share_their_bytes_are_each_counted(tmp_path: Path) -> None:
+    """pyarrow copies each where it swaps bytes: 11 KB took 2 GB."""
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch([pa.array([0] * 1000)] * 500, names=[f"c{i}" for i in range(500)])
+    with pa.ipc.new_stream(sink, batch.schema) as out:
+        out.write_batch(batch)
+    schema, message = pa.ipc.MessageReader.open_stream(sink.getvalue())
+    metadata = bytearray(message.metadata)
+    top = Table(metadata, struct.unpack_from("<I", metadata)[0])
+    struct.pack_into("<q", metadata, top.Pos + top.Offset(10), 8000)  # the length of the body
+    below = Table(metadata, top.Indirect(top.Pos + top.Offset(8)))
+    for i in range(1000):  # two for each column, of which the first, of nulls, is empty
+        struct.pack_into("<q", metadata, below.Vector(below.Offset(8)) + 16 * i, 0)
+    head = b"\xff" * 4 + struct.pack("<i", len(metadata))
+    path = tmp_path / "a.arrow"
+    path.write_bytes(bytes(schema.serialize()) + head + metadata + bytes(8000))
+    assert sum(r.value == dict.fromkeys(batch.schema.names, 0) for r in read(path)) == 1000
+    (row,) = read(path, row_cap_bytes=100_000)
+    assert "8,000 bytes of it hold more than 1,200,000" in str(row.error)
+
+
+def test_a_note_of_a_batch_is_not_taken_for_its_compression(tmp_path: Path) -> None:
+    """The first values of a column would be taken for lengths, and the file for a bomb."""
+    batch = pa.record_batch({"a": [2**61, 5]})
+    key = "ARROW:experimental_compression"
+    with pa.ipc.new_stream(tmp_path / "a.arrow", batch.schema) as out:
+        out.write_batch(batch, custom_metadata={"note": f"made from {key}"})
+        out.write_batch(batch, custom_metadata={key: "zstd"})
+    assert [r.value for r in read(tmp_path / "a.arrow")] == [{"a": 2**61}, {"a": 5}] * 2
+
+
+@pytest.mark.slow
+def test_a_list_of_very_many_values_is_refused_in_flat_memory(tmp_path: Path) -> None:
+    """64 MB of indices took 1.2 GB to be counted, and 512 MB of them all memory."""
+    index = pa.Array.from_buffers(pa.int8(), 256 * MB, [None, pa.py_buffer(bytes(256 * MB))])
+    values = pa.DictionaryArray.from_arrays(index, ["a"])
+    batch = pa.record_batch({"a": pa.LargeListArray.from_arrays([0, 1, 256 * MB], values)})
+    compressed(tmp_path / "a.arrow", "zstd", "plain", [batch["a"]])
+    grown, first, last = in_a_child(tmp_path / "a.arrow")
+    assert first[1] == {"a": ["a"]} and "over the cap of 256 MB" in last[2]
+    assert grown < 700
 
 
 @pytest.mark.slow
