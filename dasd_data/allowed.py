@@ -19,10 +19,11 @@ TABLE_FUNCTIONS = frozenset({
     "pg_timezone_names", "pragma_table_info", "pragma_version", "range", "repeat", "repeat_row",
     "unnest",
 })  # fmt: skip
-# They wait, log, keep state, run other statements or tell paths of this machine.
+# They wait, log, keep state, run other statements or tell paths of this machine; the `get_` ones
+# are macros over table functions that are refused.
 REFUSED_FUNCTIONS = frozenset({
-    "current_setting", "currval", "json_serialize_plan", "nextval", "pg_sleep", "setseed",
-    "setval", "sleep_ms", "write_log",
+    "current_setting", "currval", "get_block_size", "json_serialize_plan", "nextval",
+    "pg_get_viewdef", "pg_sleep", "setseed", "setval", "sleep_ms", "write_log",
 })  # fmt: skip
 # Their SQL texts hold the paths of the catalog's files.
 REFUSED_TABLES = frozenset({
@@ -30,14 +31,14 @@ REFUSED_TABLES = frozenset({
     "sqlite_temp_master", "sqlite_temp_schema",
 })  # fmt: skip
 
-# Another value in every query, or in every session: `stability` in duckdb_functions() and, below
-# `ago`, what DuckDB 2.0.0 leaves out there.
+# Another value in every query, or in every session: `stability` in duckdb_functions() and, from
+# `age` on, which counts from today where it has one argument, what DuckDB 2.0.0 leaves out there.
 VARYING_FUNCTIONS = frozenset({
     "current_connection_id", "current_query", "current_query_id", "current_transaction_id",
     "current_date", "gen_random_uuid", "get_current_time", "get_current_timestamp", "now",
     "random", "stats", "today", "transaction_timestamp", "txid_current", "uuid", "uuidv4", "uuidv7",
     "vector_type",
-    "ago", "current_localtime", "current_localtimestamp", "pg_conf_load_time",
+    "age", "ago", "current_localtime", "current_localtimestamp", "pg_conf_load_time",
     "pg_postmaster_start_time",
 })  # fmt: skip
 # The same without parentheses.
@@ -55,6 +56,7 @@ SELECT
     json_extract_string(tree, '$..schema_name'),
     json_extract(tree, '$..column_names[0]')::VARCHAR[],
     list_contains(json_extract_string(tree, '$..sample.repeatable'), 'false'),
+    json_extract_string(tree, '$..show_type'),
     json_extract_string(tree, '$..cte_map.map[*].key')
 FROM (SELECT json_serialize_sql(?::VARCHAR) AS tree)
 """
@@ -73,7 +75,7 @@ def check(
         raise UsageError("a NUL character cannot be part of SQL")
     row = connection.execute(_NAMES, [sql]).fetchone()
     assert row is not None
-    problem, table_functions, functions, tables, schemas, columns, sampled, own = row
+    problem, table_functions, functions, tables, schemas, columns, sampled, shows, own = row
     if problem:
         raise DeniedError(f"this SQL cannot be checked, and so not run: {problem}")
     views = {"views"} if "information_schema" in map(str.lower, schemas) else set()
@@ -81,6 +83,7 @@ def check(
         {f"{name}()" for name in map(str.lower, table_functions) if name not in TABLE_FUNCTIONS}
         | {f"{name}()" for name in map(str.lower, functions) if name in REFUSED_FUNCTIONS}
         | {name for name in map(str.lower, tables) if name in REFUSED_TABLES | views}
+        | (_settings(connection, tables) if "SHOW" in shows else set())
     )
     if refused:
         raise DeniedError(
@@ -88,14 +91,24 @@ def check(
             "for SQL of your own, pass --trusted"
         )
     if repeatable:
-        _check_repeatable(functions, columns, sampled)
+        _check_repeatable(functions, columns, sampled, shows)
     return list(map(str, own))
 
 
-def _check_repeatable(functions: list[str], columns: list[str], sampled: bool) -> None:
+def _settings(connection: duckdb.DuckDBPyConnection, names: list[str]) -> set[str]:
+    """What SHOW gives the values of settings for, and not the columns of a table."""
+    sql = "SELECT unnest(list_append(aliases, name)) FROM duckdb_settings()"
+    known = {name.lower() for (name,) in connection.execute(sql).fetchall()}
+    return {f"SHOW {name}" for name in map(str.lower, names) if name in known}
+
+
+def _check_repeatable(
+    functions: list[str], columns: list[str], sampled: bool, shows: list[str]
+) -> None:
     varying = {f"{name}()" for name in map(str.lower, functions) if name in VARYING_FUNCTIONS}
     varying |= VARYING_WORDS & {name.strip('"').lower() for name in columns}
     varying |= {"a sample without REPEATABLE (seed)"} if sampled else set()
+    varying |= {"SHOW" for show in shows if show.startswith("SHOW")}
     if varying:
         raise DeniedError(
             f"{', '.join(sorted(varying))} may not be used in a view: a build gives the same rows "

@@ -33,6 +33,11 @@ _WRITING_CTE = (
     "must be at the top level",
 )
 _NO_COLUMN = re.compile(r'Referenced column "([^"]*)"')
+_CANDIDATES = re.compile(r'Candidate bindings: ("[^"\n]*"(?:, "[^"\n]*")*)$', re.MULTILINE)
+# Advice that cannot be followed: settings are locked.
+_SET = re.compile(r', or "?SET [a-z_]+[^\n.]*|\s*Use "?SET [a-z_]+[^\n.]*\.')
+_EXHAUSTED = ("Memory allocation failure", "bad_alloc", "llocation failed")
+LINE = 500  # letters of a line that are shown
 _PLACE = re.compile(  # the excerpt at the end of a message, and the blanks in front of its caret
     r"^(?P<label>LINE (?P<line>\d+):)(?P<text>.*)\n(?P<caret> *)(?=\^+\Z)", re.MULTILINE
 )
@@ -69,7 +74,7 @@ def translated(limits: SqlConfig | None = None) -> Iterator[None]:
 
 def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
     """What an error of DuckDB, or of a stream of its rows, is to a user; None: not DuckDB's."""
-    text = str(error)
+    text = _told(error)
     if any(sign in text for sign in _SPILLED):
         if limits.spill_limit:
             return LimitError("spill_limit", limits.spill_limit)
@@ -77,8 +82,12 @@ def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
             f"{os.strerror(errno.ENOSPC)}: DuckDB spills to {tempfile.gettempdir()}; TMPDIR "
             "names another folder"
         )
-    if isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory Error"):
+    internal = isinstance(error, duckdb.InternalException) or text.startswith("INTERNAL Error")
+    exhausted = isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory")
+    if exhausted or (internal and any(sign in text for sign in _EXHAUSTED)):
         return LimitError("memory_limit", str(limits.memory_limit))
+    if internal:  # the rest is DuckDB's own stack
+        return DeniedError(f"DuckDB failed over this SQL: {first_line(error)}")
     if not isinstance(error, duckdb.Error):
         return UsageError(first_line(error)) if _STREAMED.match(text) else None
     said = re.sub(r"'[^']*'|\"[^\"]*\"", "", text.split("\n", 1)[0])  # without what the query says
@@ -103,12 +112,18 @@ def _unknown_column(message: str) -> UnknownNameError | None:
     first, _, rest = message.partition("\n")
     if not (column := _NO_COLUMN.search(first)):
         return None
-    candidates = rest.partition("Candidate bindings:")[2].partition("\n")[0].split('"')[1::2]
-    known = {candidate.split(".")[-1] for candidate in candidates} - {""}
+    candidates = _CANDIDATES.search(rest)  # none where a name has quotes, which it does not double
+    names = candidates[1][1:-1].split('", "') if candidates else []
+    known = {name.split(".")[-1] for name in names} - {""}
     return UnknownNameError("column", column[1], known, line=renumbered(message, 0)[1])
 
 
 def first_line(error: Exception) -> str:
     """The first line of an error; what `error()` says in a view is without DuckDB's own words."""
-    first = str(error).split("\n", 1)[0]
-    return first.removeprefix("Invalid Input Error: ")
+    return _told(error).split("\n", 1)[0].removeprefix("Invalid Input Error: ")
+
+
+def _told(error: Exception) -> str:
+    """What an error says: lines that hold the user's own text have an end, and settings no say."""
+    lines = _SET.sub("", str(error)).split("\n")
+    return "\n".join(line if len(line) <= LINE else line[:LINE] + " …" for line in lines)

@@ -14,6 +14,7 @@ from dasd_data.parameters import quote
 from dasd_data.session import Session
 
 Row = dict[str, Any]
+_ALIKE = 3  # first letters that an id has in common with one that it is offered for
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,11 @@ def _find(session: Session, wanted: str) -> tuple[str | None, str]:
         f"SELECT max(id) FILTER (WHERE id < {start}) AS below,"
         f" min(id) FILTER (WHERE id > {start}) AS above FROM {ids}"
     )
-    close = sorted(id for id in near[0].values() if id)
-    hint = f"; the closest ids are {' and '.join(close)}" if close else ": the catalog is empty"
+    around = sorted(id for id in near[0].values() if id)
+    close = " and ".join(id for id in around if id[:_ALIKE] == wanted[:_ALIKE])
+    hint = '; `dasd-data sql "SELECT response_id FROM responses"` lists them'
+    if not around:
+        hint = ": the catalog is empty"
+    elif close:
+        hint = f"; close to it: {close}"
     raise UnknownNameError("response or question", wanted, (), hint)

@@ -458,6 +458,8 @@ def test_a_mistake_in_a_view_is_shown_where_it_stands_in_its_file(catalog, tmp_p
         'SELECT response_id, "Current_Date" AS d FROM responses',
         "SELECT response_id FROM (FROM responses TABLESAMPLE 50%)",
         "SELECT response_id, ago('1 day') AS d FROM responses",
+        "SELECT response_id, age(TIMESTAMP '2000-01-01') AS d FROM responses",
+        "SELECT response_id, t.* FROM responses, (SHOW TABLES) t",
     ],
 )
 def test_a_view_may_not_ask_for_chance_or_the_time(catalog, tmp_path, sql):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dasd_data import __version__
 from dasd_data.cli import cli
 
 COMMANDS = (
@@ -581,3 +582,10 @@ def test_compact_and_gc_say_what_they_did(catalog, add, response):
     assert run("sql", "FROM responses", "--at", "1").returncode == 0
     assert "2 snapshots expired: there are 3 to 5" in run("gc", "--expire-before", "3").stderr
     assert "expired by gc on" in run("sql", "FROM responses", "--at", "1").stderr
+
+
+def test_the_package_runs_as_a_module():
+    """Where its script is not on the path there would be no command."""
+    asked = [sys.executable, "-m", "dasd_data", "--version"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert done.stdout == f"dasd-data, version {__version__}\n"

@@ -32,7 +32,7 @@ from dasd_data.errors import (
 )
 from dasd_data.parameters import Variables
 from dasd_data.rows import of_sql
-from dasd_data.sqlerrors import renumbered
+from dasd_data.sqlerrors import renumbered, translated
 
 SCORES = {"teacher": [(6, 0.9)], "student": [(6, 0.5)]}
 SMALL = SqlConfig(memory_limit="300MB", time_limit=20, spill_limit="50MB")
@@ -118,6 +118,11 @@ READS = [
     "SELECT * FROM sniff_csv('{secret}')",
     "SELECT * FROM parquet_schema('{file}')",
     "SELECT current_setting('temp_directory')",
+    "SHOW allowed_paths",
+    "SHOW 'Temp_Directory'",
+    "SELECT t.* FROM responses, (SHOW memory_limit) t",
+    "SELECT pg_get_viewdef(oid) FROM pg_class",
+    "SELECT get_block_size('memory')",
     "SELECT list_transform([1], lambda x: sleep_ms(x))",
     "SELECT x FROM range(1) AS t(x) ORDER BY write_log('x')",
     "SELECT setseed(0.5)",
@@ -279,9 +284,53 @@ def test_a_part_that_is_named_before_it_is_defined_is_a_mistake(catalog):
 
 
 def test_an_unknown_column_is_not_offered_itself(catalog):
-    """The excerpt of the SQL would be taken for a list of columns."""
+    """The excerpt of the SQL, or parts of a name, would be taken for a list of columns."""
     with pytest.raises(UnknownNameError, match="^no column named 'nope'$"):
         catalog.sql('SELECT "nope"')
+    with pytest.raises(UnknownNameError, match="^no column named 'x'$"):
+        catalog.sql("SELECT x FROM (SELECT unnest(x, recursive := true) FROM (SELECT [[1]] x))")
+
+
+def test_a_mistake_is_shown_at_a_length_that_one_reads(catalog):
+    """A text of a megabyte would fill the terminal."""
+    for sql in ("SELECT '{}'::INT", "SELECT regexp_matches(model, '{}') FROM responses"):
+        with pytest.raises(UsageError) as mistake:
+            rows(catalog, sql.format("(" * 100_000))
+        assert 400 < len(str(mistake.value)) < 1_500
+        assert "(( …" in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT " + "+".join(["1"] * 3_000), "depth limit of 1000 exceeded.$"),
+        ("SELECT invoke(x -> x, 1)", "before DuckDB's next release.\nFor more information"),
+    ],
+)
+def test_no_setting_is_advised_that_is_locked(catalog, sql, told):
+    """Whoever takes the advice would be refused."""
+    with pytest.raises(UsageError, match=told):
+        catalog.sql(sql)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "told"),
+    [
+        ("Memory allocation failure", LimitError, "memory_limit"),
+        (
+            "Attempted to access index 3",
+            DeniedError,
+            "INTERNAL Error: Attempted to access index 3$",
+        ),
+    ],
+)
+def test_an_error_within_duckdb_is_one_line(said, kind, told):
+    """A user would read the stack of a library, and take it for a mistake of hers."""
+    with pytest.raises(kind, match=told) as error, translated():
+        raise duckdb.InternalException(
+            f"INTERNAL Error: {said}\n\nStack Trace:\n\n/lib.so(x) [0x1]"
+        )
+    assert "Stack" not in str(error.value)
 
 
 @pytest.mark.slow
@@ -328,6 +377,33 @@ def test_every_table_function_was_looked_at():
     assert {name for (name,) in effects} - harmless <= allowed.REFUSED_FUNCTIONS
 
 
+def test_every_macro_was_looked_at():
+    """It would call what may not be called, under another name."""
+    connection = duckdb.connect()
+    macros = connection.execute(
+        "SELECT function_name, macro_definition FROM duckdb_functions()"
+        " WHERE function_type = 'macro'"
+    ).fetchall()
+    assert len(macros) > 50
+    harmless = {"pg_get_constraintdef"}  # duckdb_constraints(): those of tables
+    for name, definition in macros:
+        try:
+            allowed.check(connection, f"SELECT {definition}")
+        except DeniedError:
+            assert name in allowed.REFUSED_FUNCTIONS | harmless
+
+
+def test_no_view_of_duckdbs_tells_paths(catalog):
+    """A shard that is published would hold the paths of a machine."""
+    views = duckdb.sql("SELECT schema_name, view_name FROM duckdb_views() WHERE internal")
+    read = 0
+    for schema, name in views.fetchall():
+        with contextlib.suppress(DeniedError):
+            assert str(catalog.path) not in str(catalog.sql(f"FROM {schema}.{name}").fetchall())
+            read += 1
+    assert read > 20
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -338,6 +414,7 @@ def test_every_table_function_was_looked_at():
         "-- x\nDESCRIBE responses",
         "SUMMARIZE responses",
         "SHOW TABLES",
+        "SHOW responses",
         "-- a comment\nFROM responses;",
         "SELECT unnest(range(3)), 'read_text(''x'')', [1].list_transform(lambda x: x + 1)",
         "FROM responses, LATERAL (SELECT unnest([1, 2]))",

@@ -108,9 +108,7 @@ def test_ids_may_be_short_and_must_be_unique(catalog):
     assert why(catalog, "ac", "low_t_das").response_id == "ac-hot"
     with pytest.raises(UsageError, match="several ids begin with 'aa': aa-best, aa-less; write"):
         why(catalog, "aa", "low_t_das")
-    with pytest.raises(
-        UnknownNameError, match="named 'aa-c'; the closest ids are aa-best and aa-l"
-    ):
+    with pytest.raises(UnknownNameError, match="named 'aa-c'; close to it: aa-best and aa-l"):
         why(catalog, "aa-c", "low_t_das")
 
 
