@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 
 import dasd_data
 from builders.run import to_table
+from dasd_data import gc
 from dasd_data.schema import SNAPSHOTS, TABLES
 from dasd_data.store import Store
 from dasd_data.writer import Writer
@@ -69,6 +70,8 @@ def main() -> None:
         elapsed = time.perf_counter() - start
         query = cpu(lambda: dasd_data.open(path).sql("SELECT count(*) FROM responses").fetchall())
         old = cpu(lambda: dasd_data.open(path, at=commits // 2).files)
+        garbage = cpu(lambda: gc.collect(Store.open(path), dry_run=True))
+        vacuum = cpu(lambda: [DeltaTable(path / "tables" / n).vacuum(dry_run=True) for n in names])
     print(f"{commits:,} commits of 5 tables and a snapshot each")
     print(f"a commit: {first * 1e3:.0f} ms of CPU at first, {last * 1e3:.0f} ms at the end")
     print(f"ratio: {last / first:.2f}")
@@ -78,6 +81,9 @@ def main() -> None:
     print(f"open and count responses: {query:.2f} CPU s")
     print(f"reference, opening {len(names)} Delta tables: {plain:.2f} CPU s")
     print(f"ratio of open to the reference: {opened / plain:.2f}")
+    print(
+        f"gc --dry-run: {garbage:.2f} CPU s; Delta's vacuum, of the newest only: {vacuum:.2f} CPU s"
+    )
 
 
 if __name__ == "__main__":
