@@ -121,10 +121,9 @@ def read_arrow(
         with pa.ipc.open_stream(pa.PythonFile(messages, mode="r")) as batches:
             for batch in batches:
                 batch.validate(full=True)  # offsets and indices that point outside would be read
-                if batch.num_rows > FREE_ROWS + 8 * batch.nbytes:  # less than a bit for each
-                    raise ValueError(
-                        f"it is a bomb: {batch.num_rows:,} rows in {batch.nbytes:,} bytes"
-                    )
+                stored = batch.get_total_buffer_size()  # `nbytes` ends the process on a union
+                if batch.num_rows > FREE_ROWS + 8 * stored:  # less than a bit for each
+                    raise ValueError(f"it is a bomb: {batch.num_rows:,} rows in {stored:,} bytes")
                 for start in range(0, batch.num_rows, BATCH_ROWS):
                     yield from _rows(file, line + start, batch.slice(start, BATCH_ROWS), cap)
                 line += batch.num_rows

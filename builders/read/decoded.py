@@ -17,6 +17,7 @@ Sizes = NDArray[np.int64]
 MOST = 1 << 36  # counted as no more than this, so that sums stay exact
 PIECE = 1 << 20  # values that are counted at a time
 OBJECT = 64  # what a value of Python takes at least, within a list or a struct
+FIELD = 40  # what a field takes in a dict, besides its value
 
 
 def decoded_bytes(array: pa.Array) -> Sizes:
@@ -37,7 +38,8 @@ def decoded_bytes(array: pa.Array) -> Sizes:
         return np.maximum(views[array.offset : array.offset + n, 0].astype(np.int64), 1)
     if pa.types.is_struct(kind):
         fields = (decoded_bytes(field) for field in array.flatten())
-        return np.clip(sum(fields, np.zeros(n, np.int64)), OBJECT, MOST)
+        dicts = np.full(n, OBJECT + FIELD * kind.num_fields, np.int64)
+        return np.minimum(sum(fields, dicts), MOST)
     if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
         starts = array.offsets.to_numpy().astype(np.int64)
         return _between(array.values, starts, starts + array.sizes.to_numpy())
@@ -69,7 +71,9 @@ def _each(array: pa.Array) -> int | None:
     if pa.types.is_struct(kind):
         fields = [_each(array.field(i)) for i in range(kind.num_fields)]
         known = [each for each in fields if each is not None]
-        return min(max(OBJECT, sum(known)), MOST) if len(known) == len(fields) else None
+        if len(known) < len(fields):
+            return None
+        return min(OBJECT + FIELD * len(known) + sum(known), MOST)
     if pa.types.is_fixed_size_list(kind):
         each = _each(array.values) if kind.list_size else 1
         return None if each is None else min(max(kind.list_size * each, 1), MOST)
@@ -87,13 +91,20 @@ def _most(array: pa.Array) -> int:
 def _looked_up(array: pa.DictionaryArray) -> Sizes:
     if array.null_count == len(array):
         return np.ones(len(array), np.int64)
-    indices = array.indices.fill_null(pc.min(array.indices)).to_numpy()
-    low, high, known = int(indices.min()), int(indices.max()), len(array.dictionary)
-    if low < 0 or high >= known:
+    known = len(array.dictionary)
+    used, place = np.unique(array.indices.drop_null().to_numpy(), return_inverse=True)
+    if used[0] < 0 or used[-1] >= known:
         raise IndexError(f"an index points outside its dictionary of {known} values")
     if (each := _each(array.dictionary)) is not None:
-        return np.full(len(array), each, np.int64)
-    return decoded_bytes(array.dictionary.slice(low, high - low + 1))[indices - low]
+        sizes = np.full(len(used), each, np.int64)
+    else:
+        try:  # only of these, each once
+            sizes = decoded_bytes(array.dictionary.take(pa.array(used)))
+        except pa.ArrowNotImplementedError:  # of views of texts: 16 bytes each, so that all may do
+            sizes = decoded_bytes(array.dictionary)[used]
+    found = np.ones(len(array), np.int64)
+    found[array.indices.is_valid().to_numpy(zero_copy_only=False)] = sizes[place]
+    return found
 
 
 def _between(values: pa.Array, starts: Sizes, stops: Sizes) -> Sizes:

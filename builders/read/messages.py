@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 
 import pyarrow as pa
+from flatbuffers.number_types import BoolFlags, Int64Flags
 from flatbuffers.table import Table
 
 from builders.read.open import RATIO_CAP, ByteStream
@@ -18,7 +19,7 @@ from builders.read.rows import size
 CONTINUATION = b"\xff\xff\xff\xff"  # before the length of a message
 # Slots of tables in Arrow's Message.fbs: field i of a table has 4 + 2 * i.
 HEADER = 8  # of Message: a RecordBatch, or
-DATA = 6  # a DictionaryBatch, which has one
+ID, DATA, IS_DELTA = 4, 6, 8  # a DictionaryBatch, which has one
 BUFFERS, COMPRESSION = 8, 10  # of RecordBatch
 PLAIN = -1  # the length that a buffer gives itself which is stored as it is
 OLD_COMPRESSION = b"ARROW:experimental_compression"  # a key of messages before version 1.0
@@ -37,7 +38,7 @@ class CheckedMessages:
         self._stream = stream
         self._messages = pa.ipc.MessageReader.open_stream(pa.PythonFile(stream, mode="r"))
         self._free = free
-        self._stored = self._undone = 0  # of dictionaries: batches go, they stay
+        self._kept: dict[int, tuple[int, int]] = {}  # of dictionaries: stored, and decompressed
         self._held = deque[memoryview]()
 
     def read(self, n: int) -> memoryview | bytes:
@@ -58,41 +59,51 @@ class CheckedMessages:
         except StopIteration:
             return False
         metadata, body = memoryview(message.metadata), memoryview(message.body or b"")
-        stored = min(self._stored + len(body), self._stream.bytes_read)  # the file may be gzip
-        undone = self._undone + sum(_decompressed(message, metadata, body))
-        if message.type == "dictionary":
-            self._stored, self._undone = stored, undone
-        if undone > (most := self._free + RATIO_CAP * stored):
-            raise ValueError(
-                f"it is a bomb: {stored:,} bytes of it hold more than {most:,} "
-                f"({RATIO_CAP} times as many, and {size(self._free)})"
-            )
+        if message.type in ("record batch", "dictionary"):
+            self._judge(message, metadata, body)
         self._held.append(memoryview(CONTINUATION + struct.pack("<i", len(metadata))))
         self._held.extend(part for part in (metadata, body) if len(part))
         return True
+
+    def _judge(self, message: pa.ipc.Message, metadata: memoryview, body: memoryview) -> None:
+        """Count what a batch comes to, with the dictionaries that are there. Raises ValueError."""
+        batch = _child(Table(metadata, struct.unpack_from("<I", metadata)[0]), HEADER)
+        number = None
+        if message.type == "dictionary":
+            number = batch.GetSlot(ID, 0, Int64Flags)
+            if not batch.GetSlot(IS_DELTA, False, BoolFlags):
+                self._kept.pop(number, None)
+            batch = _child(batch, DATA)
+        old = message.metadata_version == pa.ipc.MetadataVersion.V4
+        compressed = batch.Offset(COMPRESSION) or (old and OLD_COMPRESSION in bytes(metadata))
+        stored, undone = len(body), sum(_decompressed(batch, body, bool(compressed)))
+        kept = self._kept.values()
+        within = min(stored + sum(n for n, _ in kept), self._stream.bytes_read)  # it may be gzip
+        most = self._free + RATIO_CAP * within
+        if undone + sum(n for _, n in kept) > most:
+            raise ValueError(
+                f"it is a bomb: {within:,} bytes of it hold more than {most:,} "
+                f"({RATIO_CAP} times as many, and {size(self._free)})"
+            )
+        if number is not None:
+            before = self._kept.get(number, (0, 0))
+            self._kept[number] = before[0] + stored, before[1] + undone
 
     def close(self) -> None:
         """The stream beneath is closed by whoever opened it."""
         self.closed = True
 
 
-def _decompressed(message: pa.ipc.Message, metadata: memoryview, body: memoryview) -> Iterator[int]:
+def _decompressed(batch: Table, body: memoryview, compressed: bool) -> Iterator[int]:
     """The bytes of each buffer of a batch, by what a compressed one says of itself.
 
     Buffers may share bytes, which pyarrow copies for each where it swaps or concatenates them.
     """
-    if message.type not in ("record batch", "dictionary"):
-        return
-    batch = _child(Table(metadata, struct.unpack_from("<I", metadata)[0]), HEADER)
-    if message.type == "dictionary":
-        batch = _child(batch, DATA)
-    old = message.metadata_version == pa.ipc.MetadataVersion.V4
-    compressed = batch.Offset(COMPRESSION) or (old and OLD_COMPRESSION in bytes(metadata))
     if not (buffers := batch.Offset(BUFFERS)):
         return
     first = batch.Vector(buffers)
     for i in range(batch.VectorLen(buffers)):
-        offset, length = struct.unpack_from("<qq", metadata, first + 16 * i)
+        offset, length = struct.unpack_from("<qq", batch.Bytes, first + 16 * i)
         stated = PLAIN
         if compressed and length and 0 <= offset <= len(body) - 8:  # else pyarrow refuses it
             (stated,) = struct.unpack_from("<q", body, offset)

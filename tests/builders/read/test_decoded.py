@@ -6,10 +6,13 @@ import pyarrow as pa
 import pytest
 
 from builders.read import decoded
-from builders.read.decoded import MOST, OBJECT, decoded_bytes
+from builders.read.decoded import FIELD, MOST, OBJECT, decoded_bytes
 
 TEXTS = pa.array(["a", "bcd", None, ""])
 LISTS = pa.array([[1, 2], None, [], [3]], pa.list_(pa.int32()))
+
+SMALL = pa.struct({"a": pa.int8(), "b": pa.int8()})
+VIEWS = pa.array(["a", "b", "c" * 70], pa.string_view())
 
 # Of values that take no room a file may claim any number.
 HUGE = 1 << 60
@@ -54,7 +57,7 @@ def of_dictionary(values: pa.Array) -> pa.Array:
         (pa.array([[1, 2], [3, 4]], pa.list_(pa.int16(), 2)), [4, 4]),
         (
             pa.array([{"r": "user", "c": [1]}, {"r": "u", "c": list(range(10))}]),
-            [OBJECT, 1 + 80],
+            [OBJECT + 2 * FIELD + 12, OBJECT + 2 * FIELD + 81],
         ),
         (pa.array([[("k", "value")], []], pa.map_(pa.string(), pa.string())), [2 * OBJECT, 2]),
         (pa.array([None, None]), [8, 8]),
@@ -63,7 +66,10 @@ def of_dictionary(values: pa.Array) -> pa.Array:
         (pa.LargeListArray.from_arrays([0, 2, HUGE], EMPTY), [2 * OBJECT, MOST]),
         (pa.LargeListArray.from_arrays([0, 2, HUGE], NULLS), [16, MOST]),
         (pa.LargeListArray.from_arrays([0, 2, HUGE], RUN), [6, MOST]),
-        (pa.StructArray.from_arrays([RUN.slice(7, 1)], ["a"]), [OBJECT]),
+        (pa.StructArray.from_arrays([RUN.slice(7, 1)], ["a"]), [OBJECT + FIELD + 3]),
+        (pa.array([{"a": 1, "b": 2}] * 2).cast(SMALL), [OBJECT + 2 * FIELD + 2] * 2),
+        (pa.array([None, "x" * 90, None]).dictionary_encode(), [1, 90, 1]),
+        (pa.DictionaryArray.from_arrays([2, 0, 2], VIEWS), [70, 1, 70]),
         (pa.ListArray.from_arrays([0, 2, 3], UNION), [2 * 900, 900]),
         (pa.LargeListArray.from_arrays([0, 1, 2], MANY), [MOST, 15 * 8]),
         (pa.FixedSizeListArray.from_arrays(NULLS, 1 << 30).slice(3, 1), [1 << 33]),

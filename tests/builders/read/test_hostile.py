@@ -227,6 +227,28 @@ def test_arrow_buffers_that_share_their_bytes_are_each_counted(tmp_path: Path) -
     assert "8,000 bytes of it hold more than 1,200,000" in str(row.error)
 
 
+def test_dictionaries_that_are_replaced_are_not_added_up(tmp_path: Path) -> None:
+    """A long file would be refused for what is in memory no more."""
+    texts = [pa.array([f"{i}" + "x" * (2 * MB)]) for i in range(12)]
+    compressed(tmp_path / "a.arrow", "zstd", "dictionary", texts)
+    assert [r.error for r in read(tmp_path / "a.arrow", row_cap_bytes=3 * MB)] == [None] * 12
+
+
+@pytest.mark.parametrize("mode", ["sparse", "dense"])
+def test_an_empty_batch_with_a_union_is_read(tmp_path: Path, mode: str) -> None:
+    """The process would end without a word: pyarrow cannot tell how large it is."""
+    fields = [pa.array([], pa.int8()), pa.array([], pa.string())]
+    kinds = pa.array([], pa.int8())
+    if mode == "sparse":
+        union = pa.UnionArray.from_sparse(kinds, fields)
+    else:
+        union = pa.UnionArray.from_dense(kinds, pa.array([], pa.int32()), fields)
+    batch = pa.record_batch([union], names=["a"])
+    with pa.ipc.new_stream(tmp_path / "a.arrow", batch.schema) as out:
+        out.write_batch(batch)
+    assert list(read(tmp_path / "a.arrow")) == []
+
+
 def test_a_note_of_a_batch_is_not_taken_for_its_compression(tmp_path: Path) -> None:
     """The first values of a column would be taken for lengths, and the file for a bomb."""
     batch = pa.record_batch({"a": [2**61, 5]})
