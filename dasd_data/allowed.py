@@ -31,17 +31,19 @@ REFUSED_TABLES = frozenset({
     "sqlite_temp_master", "sqlite_temp_schema",
 })  # fmt: skip
 
-# Another value in every query, or in every session: `stability` in duckdb_functions() and, from
-# `age` on, which counts from today where it has one argument, what DuckDB 2.0.0 leaves out there.
+# Another value in every query, in every session, or at another number of threads: `stability` in
+# duckdb_functions() and, from `age` on, which counts from today where it has one argument, what
+# DuckDB 2.0.0 leaves out there. The `approx_` ones and those after them are sketches.
 VARYING_FUNCTIONS = frozenset({
     "current_connection_id", "current_query", "current_query_id", "current_transaction_id",
     "current_date", "gen_random_uuid", "get_current_time", "get_current_timestamp", "now",
     "random", "stats", "today", "transaction_timestamp", "txid_current", "uuid", "uuidv4", "uuidv7",
     "vector_type",
     "age", "ago", "current_localtime", "current_localtimestamp", "pg_conf_load_time",
-    "pg_postmaster_start_time",
+    "pg_postmaster_start_time", "pg_timezone_names",
+    "approx_quantile", "approx_top_k", "lttb", "reservoir_quantile",
 })  # fmt: skip
-# The same without parentheses.
+# The same without parentheses; `current_date.year()` is parsed as a function of a schema.
 VARYING_WORDS = frozenset({
     "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp",
 })  # fmt: skip
@@ -57,6 +59,7 @@ SELECT
     json_extract(tree, '$..column_names[0]')::VARCHAR[],
     list_contains(json_extract_string(tree, '$..sample.repeatable'), 'false'),
     json_extract_string(tree, '$..show_type'),
+    json_extract_string(tree, '$..schema'),
     json_extract_string(tree, '$..cte_map.map[*].key')
 FROM (SELECT json_serialize_sql(?::VARCHAR) AS tree)
 """
@@ -75,7 +78,7 @@ def check(
         raise UsageError("a NUL character cannot be part of SQL")
     row = connection.execute(_NAMES, [sql]).fetchone()
     assert row is not None
-    problem, table_functions, functions, tables, schemas, columns, sampled, shows, own = row
+    problem, table_functions, functions, tables, schemas, columns, sampled, shows, owners, own = row
     if problem:
         raise DeniedError(f"this SQL cannot be checked, and so not run: {problem}")
     views = {"views"} if "information_schema" in map(str.lower, schemas) else set()
@@ -91,7 +94,7 @@ def check(
             "for SQL of your own, pass --trusted"
         )
     if repeatable:
-        _check_repeatable(functions, columns, sampled, shows)
+        _check_repeatable([*functions, *table_functions], [*columns, *owners], sampled, shows)
     return list(map(str, own))
 
 
@@ -103,12 +106,12 @@ def _settings(connection: duckdb.DuckDBPyConnection, names: list[str]) -> set[st
 
 
 def _check_repeatable(
-    functions: list[str], columns: list[str], sampled: bool, shows: list[str]
+    functions: list[str], words: list[str], sampled: bool, shows: list[str]
 ) -> None:
     varying = {f"{name}()" for name in map(str.lower, functions) if name in VARYING_FUNCTIONS}
-    varying |= VARYING_WORDS & {name.strip('"').lower() for name in columns}
+    varying |= VARYING_WORDS & {word.strip('"').lower() for word in words}
     varying |= {"a sample without REPEATABLE (seed)"} if sampled else set()
-    varying |= {"SHOW" for show in shows if show.startswith("SHOW")}
+    varying |= {"SHOW" if s.startswith("SHOW") else "SUMMARIZE" for s in shows if s != "DESCRIBE"}
     if varying:
         raise DeniedError(
             f"{', '.join(sorted(varying))} may not be used in a view: a build gives the same rows "

@@ -36,7 +36,7 @@ from dasd_data.errors import (
 )
 from dasd_data.parameters import Variables, identifier, quote
 from dasd_data.schema import SNAPSHOTS, TABLES
-from dasd_data.sqlerrors import first_line, renumbered, translated
+from dasd_data.sqlerrors import first_line, renumbered, shortened, translated
 
 _COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _EXPLAIN = re.compile(
@@ -287,7 +287,7 @@ class Session:
             message = str(error)
             if not (unknown := _NO_RELATION.match(message)):
                 raise
-            name, parts = unknown[1], {part.lower() for part in own}
+            name, parts = shortened(unknown[1]), {part.lower() for part in own}
             if name.lower() in parts:
                 raise UsageError(
                     f"{name} can be read only after it is defined: {message}"

@@ -34,8 +34,12 @@ _WRITING_CTE = (
 )
 _NO_COLUMN = re.compile(r'Referenced column "([^"]*)"')
 _CANDIDATES = re.compile(r'Candidate bindings: ("[^"\n]*"(?:, "[^"\n]*")*)$', re.MULTILINE)
-# Advice that cannot be followed: settings are locked.
-_SET = re.compile(r', or "?SET [a-z_]+[^\n.]*|\s*Use "?SET [a-z_]+[^\n.]*\.')
+# Advice of DuckDB's that cannot be followed: settings are locked.
+_ADVISED = (
+    "error_on_division_by_zero|lambda_syntax|max_expression_depth|pivot_limit|"
+    "scalar_subquery_error_on_multiple_rows|table_function_identifier_conversion"
+)
+_SET = re.compile(rf', or "?SET ({_ADVISED})\b[^\n.]*|\s*Use "?SET ({_ADVISED})\b[^\n.]*\.')
 _EXHAUSTED = ("Memory allocation failure", "bad_alloc", "llocation failed")
 LINE = 500  # letters of a line that are shown
 _PLACE = re.compile(  # the excerpt at the end of a message, and the blanks in front of its caret
@@ -75,7 +79,8 @@ def translated(limits: SqlConfig | None = None) -> Iterator[None]:
 def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
     """What an error of DuckDB, or of a stream of its rows, is to a user; None: not DuckDB's."""
     text = _told(error)
-    if any(sign in text for sign in _SPILLED):
+    by_sql = text.startswith("Invalid Input Error")  # what `error()` says, too
+    if not by_sql and any(sign in text for sign in _SPILLED):
         if limits.spill_limit:
             return LimitError("spill_limit", limits.spill_limit)
         return DataError(
@@ -96,10 +101,11 @@ def _problem(error: Exception, limits: SqlConfig) -> Exception | None:
         return DeniedError(
             "a CTE may not write: INSERT, UPDATE, DELETE, MERGE and COPY may not run here"
         )
-    if isinstance(error, duckdb.PermissionException) or any(sign in text for sign in _DENIED):
+    locked = not by_sql and any(sign in text for sign in _DENIED)
+    if isinstance(error, duckdb.PermissionException) or locked:
         return DeniedError(first_line(error))
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
-        return _unknown_column(text) or UsageError(text)
+        return _unknown_column(str(error)) or UsageError(text)
     if isinstance(error, duckdb.IOException):
         return DataError(first_line(error))
     return UsageError(
@@ -115,7 +121,8 @@ def _unknown_column(message: str) -> UnknownNameError | None:
     candidates = _CANDIDATES.search(rest)  # none where a name has quotes, which it does not double
     names = candidates[1][1:-1].split('", "') if candidates else []
     known = {name.split(".")[-1] for name in names} - {""}
-    return UnknownNameError("column", column[1], known, line=renumbered(message, 0)[1])
+    name = shortened(column[1])
+    return UnknownNameError("column", name, known, line=renumbered(message, 0)[1])
 
 
 def first_line(error: Exception) -> str:
@@ -126,4 +133,9 @@ def first_line(error: Exception) -> str:
 def _told(error: Exception) -> str:
     """What an error says: lines that hold the user's own text have an end, and settings no say."""
     lines = _SET.sub("", str(error)).split("\n")
-    return "\n".join(line if len(line) <= LINE else line[:LINE] + " …" for line in lines)
+    return "\n".join(map(shortened, lines))
+
+
+def shortened(line: str) -> str:
+    """A line, or a name, at a length that one reads."""
+    return line if len(line) <= LINE else line[:LINE] + " …"

@@ -460,6 +460,11 @@ def test_a_mistake_in_a_view_is_shown_where_it_stands_in_its_file(catalog, tmp_p
         "SELECT response_id, ago('1 day') AS d FROM responses",
         "SELECT response_id, age(TIMESTAMP '2000-01-01') AS d FROM responses",
         "SELECT response_id, t.* FROM responses, (SHOW TABLES) t",
+        "SELECT response_id, t.* FROM responses, (SUMMARIZE responses) t",
+        'SELECT response_id, "Current_Date".year() AS y FROM responses',
+        "SELECT response_id FROM responses, range(localtimestamp.year())",
+        "SELECT response_id FROM responses, pg_timezone_names()",
+        "SELECT response_id, approx_quantile(temperature, 0.5) AS q FROM responses GROUP BY ALL",
     ],
 )
 def test_a_view_may_not_ask_for_chance_or_the_time(catalog, tmp_path, sql):

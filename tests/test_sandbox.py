@@ -216,6 +216,20 @@ def test_a_mistake_is_no_refusal_whatever_its_texts_say(catalog, sql):
     assert "CTE" not in str(mistake.value)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the id must be a, or SET beta to 5. Then", "bad. Use SET beta = 0.5 for it. See",
+        "failed to offload", "max_temp_directory_size", "configuration has been locked",
+    ],
+)  # fmt: skip
+def test_what_sql_says_itself_is_told_as_it_is(catalog, said):
+    """The words of a view's author would be cut, or taken for those of a full disk."""
+    with pytest.raises(UsageError) as error:
+        rows(catalog, f"SELECT error('{said}')")
+    assert str(error.value) == said
+
+
 def test_a_hint_names_nothing_that_sql_may_not_read(catalog):
     """Whoever takes the hint would be refused."""
     for name in ("catalog", "pg_table", "duckdb_setting"):
@@ -296,6 +310,14 @@ def test_a_mistake_is_shown_at_a_length_that_one_reads(catalog):
     for sql in ("SELECT '{}'::INT", "SELECT regexp_matches(model, '{}') FROM responses"):
         with pytest.raises(UsageError) as mistake:
             rows(catalog, sql.format("(" * 100_000))
+        assert "(( …" in str(mistake.value)
+        assert 400 < len(str(mistake.value)) < 1_500
+    for sql in ("FROM {}", "SELECT {} FROM responses"):
+        with pytest.raises(DasdError) as mistake:
+            rows(catalog, sql.format("t" * 100_000))
+        assert len(str(mistake.value)) < 1_500
+    with pytest.raises(UsageError, match="not convert string 'a, or SET alpha beta'"):
+        rows(catalog, "SELECT 'a, or SET alpha beta'::INT")
         assert 400 < len(str(mistake.value)) < 1_500
         assert "(( …" in str(mistake.value)
 
