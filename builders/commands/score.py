@@ -141,6 +141,11 @@ def _report(counts: Counter[str], what: ScoreRun, line: str) -> None:
         f"scored {counts['tokens']:,} responses, {counts['scored_tokens']:,} tokens, "
         f"as {what.name} ({what.scorer_id[:12]}); {line}"
     )
+    if counts["not eligible"]:
+        note(
+            f"{count(counts['not eligible'], 'response')} left out, which filters refused: "
+            "`dasd-data status` counts them by filter; --all scores them, too"
+        )
     if counts["repeat_scores"]:
         note(f"scored {counts['repeat_scores']:,} of them twice, to measure noise")
     note_failures(counts, "response")

@@ -141,6 +141,10 @@ def score(
     with Run(catalog.store, "score", configuration) as run:
         run.append({"scorers": to_table("scorers", [what.scorer_row()])})
         run.counts["wanted"] = len(items)
+        if what.only_eligible:
+            every = replace(what, only_eligible=False)
+            if left := len(_missing(catalog, every)) - len(items):
+                run.counts["not eligible"] = left
         if what.retry is None:
             again = replace(what, retry="failed")
             if left := len(_missing(catalog, again)) - len(items):

@@ -73,16 +73,25 @@ def test_scores_are_the_engines_and_sum_over_sentences(catalog, fake_run):
 
 
 def test_only_eligible_responses_are_scored_by_default(
-    catalog, fake_run, jsonl, context, byte_tokenizer
+    catalog, fake_run, jsonl, context, byte_tokenizer, monkeypatch, capsys
 ):
-    """Hours of a GPU would go into responses that no split may use."""
+    """Hours of a GPU would go into responses that no split may use, or nobody know of those."""
     bad = {"prompt": "Question 0?", "completion": "no thinking", "finish_reason": "length"}
     ingest(catalog, [str(jsonl([bad], "bad.jsonl"))], context())
-    assert score(catalog, fake_run())["tokens"] == 0  # no verdict is no pass
+    none = score(catalog, fake_run())
+    assert (none["tokens"], none["not eligible"]) == (0, 7)  # no verdict is no pass
     required = ["length", "structure", "completeness", "repetition", "cjk"]
     filter_missing(catalog, configured(catalog, required, byte_tokenizer))
-    assert score(catalog, fake_run())["tokens"] == 6
-    assert score(catalog, fake_run(only_eligible=False))["tokens"] == 1
+    some = score(catalog, fake_run())
+    assert (some["tokens"], some["not eligible"]) == (6, 1)
+    monkeypatch.setattr("builders.score.prepare.prepare", lambda catalog, options: fake_run())
+    arguments = ["score", "--model", "m", "--name", "student", "--catalog", str(catalog.path)]
+    with cli.make_context("dasd-data", arguments) as asked:
+        cli.invoke(asked)
+    told = capsys.readouterr().err
+    assert "1 response left out, which filters refused: `dasd-data status` counts" in told
+    every = score(catalog, fake_run(only_eligible=False))
+    assert (every["tokens"], every["not eligible"]) == (1, 0)
 
 
 def test_scoring_again_does_nothing_and_new_responses_only_are_scored(
