@@ -131,7 +131,7 @@ def first_line(error: Exception) -> str:
 
 
 def _told(error: Exception) -> str:
-    """What an error says: lines that hold the user's own text have an end, and settings no say."""
+    """What an error says, its lines cut at LINE letters, without advice to change a setting."""
     lines = _SET.sub("", str(error)).split("\n")
     return "\n".join(map(shortened, lines))
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from builders.read.decoded import decoded_bytes
 from builders.read.footer import Footer
 from builders.read.messages import CheckedMessages
-from builders.read.open import RATIO_CAP, ByteStream, DamagedStreamError
+from builders.read.open import ByteStream, DamagedStreamError, bomb
 from builders.read.rows import ROW_CAP_BYTES, OnBytes, RawRow, repeated, size
 
 BATCH_ROWS = 64  # rows of 64K tokens with ids and log-probs: 50 MB
@@ -101,11 +101,8 @@ def _batch_rows(rows: int, columns: list[pq.ColumnChunkMetaData], cap: int) -> i
     values = sum(c.num_values * _WIDTHS.get(c.physical_type, 4) for c in columns)
     stored = sum(c.total_compressed_size for c in columns)
     most = max(values, *(c.total_uncompressed_size for c in columns), 0)
-    if most > FREE_GROUPS * cap + RATIO_CAP * stored:
-        raise ValueError(
-            f"it is a bomb: {stored:,} bytes of it hold more than {most:,} "
-            f"({RATIO_CAP} times as many, and {size(FREE_GROUPS * cap)})"
-        )
+    if said := bomb(most, stored, FREE_GROUPS * cap):
+        raise ValueError(f"it is {said}")
     return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(values, 1)))
 
 

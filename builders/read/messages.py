@@ -13,8 +13,7 @@ import pyarrow as pa
 from flatbuffers.number_types import BoolFlags, Int64Flags
 from flatbuffers.table import Table
 
-from builders.read.open import RATIO_CAP, ByteStream
-from builders.read.rows import size
+from builders.read.open import ByteStream, bomb
 
 CONTINUATION = b"\xff\xff\xff\xff"  # before the length of a message
 # Slots of tables in Arrow's Message.fbs: field i of a table has 4 + 2 * i.
@@ -79,12 +78,8 @@ class CheckedMessages:
         stored, undone = len(body), sum(_decompressed(batch, body, bool(compressed)))
         kept = self._kept.values()
         within = min(stored + sum(n for n, _ in kept), self._stream.bytes_read)  # it may be gzip
-        most = self._free + RATIO_CAP * within
-        if undone + sum(n for _, n in kept) > most:
-            raise ValueError(
-                f"it is a bomb: {within:,} bytes of it hold more than {most:,} "
-                f"({RATIO_CAP} times as many, and {size(self._free)})"
-            )
+        if said := bomb(undone + sum(n for _, n in kept), within, self._free):
+            raise ValueError(f"it is {said}")
         if number is not None:
             before = self._kept.get(number, (0, 0))
             self._kept[number] = before[0] + stored, before[1] + undone

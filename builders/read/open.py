@@ -26,6 +26,16 @@ _CODECS: dict[bytes, Callable[[], Any]] = {
 }
 
 
+def bomb(undone: int, stored: int, free: int) -> str | None:
+    """What to say of bytes that undo to more than RATIO_CAP times as many, and `free`, or None."""
+    if undone <= (most := free + RATIO_CAP * stored):
+        return None
+    return (
+        f"a bomb: {stored:,} bytes of it hold more than {most:,} "
+        f"({RATIO_CAP} times as many, and {size(free)})"
+    )
+
+
 class DamagedStreamError(Exception):
     """The stream broke off, is corrupt or a bomb; what came before it has been delivered."""
 
@@ -113,11 +123,8 @@ class ByteStream:
                 compressed = self._frame.unused_data
             if data := b"".join(pieces):
                 self._undone += len(data)
-                if self._undone > (most := FREE_BYTES + RATIO_CAP * self.bytes_read):
-                    raise DamagedStreamError(
-                        f"the compressed file is a bomb: {self.bytes_read:,} bytes of it hold more "
-                        f"than {most:,} ({RATIO_CAP} times as many, and {size(FREE_BYTES)})"
-                    )
+                if said := bomb(self._undone, self.bytes_read, FREE_BYTES):
+                    raise DamagedStreamError(f"the compressed file is {said}")
                 return data
         if not self._frame.eof:
             raise EOFError("it ends before its last frame does")
