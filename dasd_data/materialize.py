@@ -1,7 +1,7 @@
 """The rows of `_chosen`, with their texts, as shards.
 
-DuckDB puts scores and ids in order. Texts are long: it only looks them up, and `texts` puts them
-in order.
+DuckDB puts scores and ids in order. Texts are long: `lookup` reads them from the files, and `texts`
+puts them in order.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dasd_data import render, shards, sqlfiles
+from dasd_data import lookup, render, shards
 from dasd_data.errors import ContractError
 from dasd_data.parameters import identifier
 from dasd_data.session import Session
 from dasd_data.shards import Shard
 from dasd_data.sqlfiles import SqlFile
-from dasd_data.texts import Texts
+from dasd_data.texts import SCHEMA, Texts
 
 BATCH_ROWS = 1_024
 
@@ -45,39 +45,47 @@ def materialize(
         "CREATE TEMP TABLE _numbered AS "
         f"SELECT row_number() OVER (ORDER BY {key}) - 1 AS _row, response_id FROM _chosen"
     )
-    with session.translated():
-        found = session.connection.sql(sqlfiles.report("texts")).to_arrow_reader(BATCH_ROWS)
-        with Texts(found.schema, rows) as texts:
-            texts.spill(found)
-            if missing := int((texts.sizes < 0).sum()):
-                raise ContractError(
-                    f"view {view.name} chose {missing:,} responses whose question is missing: "
-                    "`dasd-data verify` names what is damaged"
-                )
-            ordered = session.connection.sql(f"SELECT * FROM _chosen ORDER BY {key}")
-            columns = ordered.to_arrow_reader(BATCH_ROWS)
-            schema = pa.schema([*render.COLUMNS, *columns.schema])
-            groups = _groups(texts, columns, system, schema, look)
-            return shards.write(groups, schema, folder, progress)
+    with session.translated(), Texts(rows) as questions, Texts(rows) as completions:
+        asked = "SELECT _row, question_id FROM _numbered INNER JOIN responses USING (response_id)"
+        questions.spill(lookup.texts(session, "questions", ["text"], asked))
+        if missing := int((questions.sizes < 0).sum()):
+            raise ContractError(
+                f"view {view.name} chose {missing:,} responses whose question is missing: "
+                "`dasd-data verify` names what is damaged"
+            )
+        completions.spill(_completions(session))
+        session.execute("DROP TABLE _numbered")
+        ordered = session.connection.sql(f"SELECT * FROM _chosen ORDER BY {key}")
+        columns = ordered.to_arrow_reader(BATCH_ROWS)
+        schema = pa.schema([*render.COLUMNS, *columns.schema])
+        groups = _groups(questions, completions, columns, system, schema, look)
+        return shards.write(groups, schema, folder, progress)
+
+
+def _completions(session: Session) -> Iterator[pa.RecordBatch]:
+    for batch in lookup.texts(session, "responses", ["thinking", "answer"], "FROM _numbered"):
+        text = render.completions(batch["thinking"], batch["answer"])
+        yield pa.record_batch([batch["_row"], text], SCHEMA)
 
 
 def _groups(
-    texts: Texts,
+    questions: Texts,
+    completions: Texts,
     columns: pa.RecordBatchReader,
     system: str | None,
     schema: pa.Schema,
     look: Look,
 ) -> Iterator[tuple[pa.Table, int]]:
     """Row groups of the shards, each with its bytes of text."""
-    ends = shards.group_ends(texts.sizes)
-    of_texts = texts.groups(ends)
+    sizes = questions.sizes + completions.sizes
+    ends = shards.group_ends(sizes)
+    texts = zip(questions.groups(ends), completions.groups(ends), strict=True)
     start = 0
-    for end, group in zip(ends, _cut(columns, ends), strict=True):
-        question, completion = next(of_texts).itercolumns()
-        look(group["response_id"], question.chunk(0), completion.chunk(0))
-        chats = render.render(question.chunk(0), completion.chunk(0), system)
+    for end, group, (question, completion) in zip(ends, _cut(columns, ends), texts, strict=True):
+        look(group["response_id"], question, completion)
+        chats = render.render(question, completion, system)
         whole = pa.table([*chats.itercolumns(), *group.itercolumns()], schema=schema)
-        yield whole.combine_chunks(), int(texts.sizes[start:end].sum())
+        yield whole.combine_chunks(), int(sizes[start:end].sum())
         start = end
 
 

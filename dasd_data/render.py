@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
 _CHAT = pa.list_(pa.field("element", _TURN))
@@ -23,6 +24,12 @@ def render(question: pa.Array, completion: pa.Array, system: str | None) -> pa.T
         prompt.insert(0, ("system", pa.repeat(pa.scalar(system), len(question))))
     answer = [("assistant", completion)]
     return pa.table([_chats(turns) for turns in (prompt + answer, prompt, answer)], schema=COLUMNS)
+
+
+def completions(thinking: pa.Array, answer: pa.Array) -> pa.Array:
+    """What a student is trained to write; the macro `completion` says the same in SQL."""
+    whole = pc.binary_join_element_wise("<think>\n", thinking, "\n</think>\n\n", answer, "")
+    return pc.coalesce(whole, answer) if whole.null_count else whole
 
 
 def _chats(turns: Sequence[tuple[str, pa.Array]]) -> pa.Array:

@@ -79,6 +79,7 @@ class Session:
         readable: Iterable[Path] = (),
     ) -> None:
         self.connection = duckdb.connect(":memory:")
+        self.files = files
         self.trusted = trusted
         self.limits = limits or SqlConfig()
         self.variables = Variables()
@@ -103,8 +104,7 @@ class Session:
                     f"a file of table {name} cannot be read ({first_line(error)}): restore a backup"
                 ) from None
         if CHOSEN in files:
-            paths = _texts([str(path) for path in files[CHOSEN]])
-            run(f"CREATE VIEW {CHOSEN} AS FROM read_parquet({paths})")
+            run(f"CREATE VIEW {CHOSEN} AS FROM {parquet(files[CHOSEN])}")
         run(sqlfiles.macros())
         if not trusted:
             run("SET enable_external_access=false")
@@ -341,12 +341,17 @@ def _texts(values: list[str]) -> str:
     return "[" + ", ".join(quote(value) for value in values) + "]::VARCHAR[]"
 
 
+def parquet(paths: Iterable[Path]) -> str:
+    """What SQL reads the rows of Parquet files from."""
+    return f"read_parquet({_texts([str(path) for path in paths])})"
+
+
 def relation(table: str, paths: list[Path]) -> str:
     """SELECT over a table's files, or over no rows of its schema."""
     spec = SNAPSHOTS if table == SNAPSHOTS.name else TABLES[table]
     if paths:
         columns = ", ".join(identifier(c.name) for c in spec.columns)
-        return f"SELECT {columns} FROM read_parquet({_texts([str(p) for p in paths])})"
+        return f"SELECT {columns} FROM {parquet(paths)}"
     columns = ", ".join(f"NULL::{_duck(c.type)} AS {identifier(c.name)}" for c in spec.columns)
     return f"SELECT {columns} WHERE false"
 

@@ -18,19 +18,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 RUN_BYTES = 32 << 20  # put in order in memory
-PIECE_BYTES = 256 << 10  # of each run that are in memory while runs are merged
-NUMBER = "_row"
+PIECE_BYTES = 128 << 10  # of each run that are in memory while runs are merged
+SCHEMA = pa.schema([("_row", pa.int64()), ("text", pa.string())])
 
 
 class Texts:
-    """Texts of rows 0 .. n-1, told by column `_row`, that came in any order. Use as a context.
+    """Texts of rows 0 .. n-1, numbered by `_row`, that came in any order. Use as a context.
 
-    `sizes` are the bytes of each row's texts, -1 where no such row came.
+    `sizes` are the bytes of each row's text, -1 where no such row came.
     """
 
-    def __init__(self, schema: pa.Schema, rows: int) -> None:
+    def __init__(self, rows: int) -> None:
         self.sizes: NDArray[np.int64] = np.full(rows, -1, np.int64)
-        self._schema = schema
         self._runs: list[range] = []  # of numbers of the file's pieces
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - gone with the process, if killed
 
@@ -46,32 +45,26 @@ class Texts:
         self._file.close()
 
     def spill(self, batches: Iterable[pa.RecordBatch]) -> None:
-        """Take all rows, each once. Raises OSError where the disk is full."""
-        with pa.ipc.new_file(self._file, self._schema) as writer:
+        """Take all rows, of SCHEMA, each once. Raises OSError where the disk is full."""
+        with pa.ipc.new_file(self._file, SCHEMA) as writer:
             pieces = 0
             for run in _runs(batches):
                 step = max(len(run) * PIECE_BYTES // max(run.nbytes, 1), 1)
-                ordered = self._ordered(run)
-                writer.write_table(ordered, max_chunksize=step)
+                lengths = pc.fill_null(pc.binary_length(run["text"]), 0)
+                self.sizes[run["_row"].to_numpy()] = lengths.to_numpy()
+                writer.write_table(_in_order(run), max_chunksize=step)
                 self._runs.append(range(pieces, pieces + -(-len(run) // step)))
                 pieces = self._runs[-1].stop
         self._file.flush()
 
-    def groups(self, ends: Iterable[int]) -> Iterator[pa.Table]:
+    def groups(self, ends: Iterable[int]) -> Iterator[pa.Array]:
         """The texts of the rows before each of `ends`, which rise, from the one before it on."""
         self._file.seek(0)
         with pa.ipc.open_file(self._file) as reader:
             runs = [_Run(reader, pieces) for pieces in self._runs]
             for end in ends:
                 parts = [part for run in runs for part in run.before(end)]
-                yield _in_order(pa.Table.from_batches(parts, self._schema)).drop_columns(NUMBER)
-
-    def _ordered(self, run: pa.Table) -> pa.Table:
-        lengths = np.zeros(len(run), np.int64)
-        for column in run.drop_columns(NUMBER).itercolumns():
-            lengths += pc.fill_null(pc.binary_length(column), 0).to_numpy()
-        self.sizes[run[NUMBER].to_numpy()] = lengths
-        return _in_order(run)
+                yield _in_order(pa.Table.from_batches(parts, SCHEMA))["text"].chunk(0)
 
 
 class _Run:
@@ -89,7 +82,7 @@ class _Run:
                 if number is None:
                     return
                 self._piece = self._reader.get_batch(number)
-            stop = int(np.searchsorted(self._piece[NUMBER].to_numpy(), end))
+            stop = int(np.searchsorted(self._piece["_row"].to_numpy(), end))
             if stop < len(self._piece):
                 if stop:
                     yield self._piece[:stop]
@@ -114,4 +107,8 @@ def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _in_order(rows: pa.Table) -> pa.Table:
-    return rows.take(np.argsort(rows[NUMBER].to_numpy())).combine_chunks()
+    """One chunk of the rows by number; without a copy where they are that."""
+    number = rows["_row"].to_numpy()
+    if rows["_row"].num_chunks == 1 and (number[1:] > number[:-1]).all():
+        return rows
+    return rows.combine_chunks().take(np.argsort(number))

@@ -103,8 +103,13 @@ def _about_one(found: Why, session: Session, response: str) -> Why:
 
 def _decided(row: Row) -> Row:
     """The first condition that does not hold is false; later ones may be unknown (None)."""
-    if row["reached"] < len(row["conditions"]):
-        row["conditions"][row["reached"]]["holds"] = False
+    holds = row.pop("holds")
+    if row["reached"] < len(holds):
+        holds[row["reached"]] = False
+    row["conditions"] = [
+        {"condition": words, "holds": held}
+        for words, held in zip(row["conditions"], holds, strict=True)
+    ]
     return row
 
 

@@ -44,7 +44,7 @@ depths AS (
 steps AS (
     SELECT 0 AS step, 'responses' AS condition
     UNION ALL
-    SELECT generate_subscripts(conditions, 1), unnest(conditions).condition
+    SELECT generate_subscripts(conditions, 1), unnest(conditions)
     FROM (SELECT any_value(conditions) AS conditions FROM judged)
 ),
 

@@ -2,6 +2,6 @@
 CREATE TEMP TABLE _unmet AS
 SELECT
     response_id,
-    conditions[reached + 1].condition AS condition
+    conditions[reached + 1] AS condition
 FROM conditions
 WHERE response_id IN (SELECT response_id FROM _changes WHERE change = 'out')

@@ -2,6 +2,7 @@
 SELECT
     c.response_id,
     c.conditions,
+    c.holds,
     c.reached,
     c.candidate_rank,
     c.n_candidates,

@@ -33,9 +33,7 @@ class Messages:
     def look(self, ids: pa.ChunkedArray, question: pa.Array, completion: pa.Array) -> None:
         """Look at one group of rows."""
         for what, texts in (("question", question), ("completion", completion)):
-            blank = pc.fill_null(
-                pc.equal(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0), True
-            )
+            blank = pc.fill_null(pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts)), True)
             for place in pc.indices_nonzero(blank).to_pylist():
                 self._add("messages", ids[place].as_py(), f"the {what} is blank")
         if self._template is None:

@@ -1,0 +1,88 @@
+"""Texts are those of the rows that were asked for, wherever in the files these are."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dasd_data import lookup, render
+from dasd_data.schema import TABLES
+from dasd_data.session import Session
+
+SCHEMA = TABLES["questions"].schema
+
+
+def text(number):
+    """Lengths differ; some are not ASCII."""
+    return f"{number} é" * (number % 5 + 1)
+
+
+@pytest.fixture
+def session(tmp_path):
+    """Questions 0 to 59 in three files, of row groups of seven rows."""
+    paths = []
+    for first in (40, 0, 20):
+        numbers = range(first, first + 20)
+        columns = {name: pa.nulls(20, SCHEMA.field(name).type) for name in SCHEMA.names}
+        columns["question_id"] = [f"q{n:02d}" for n in numbers]
+        columns["text"] = [text(n) for n in numbers]
+        paths.append(tmp_path / f"{first}'s.parquet")
+        schema = pa.schema([field.with_nullable(True) for field in SCHEMA])
+        pq.write_table(pa.table(columns, schema), paths[-1], row_group_size=7)
+    session = Session({"questions": paths})
+    yield session
+    session.close()
+
+
+def found(session, wanted):
+    """Number of a row -> its text."""
+    rows = ", ".join(f"('q{n:02d}', {row})" for row, n in enumerate(wanted))
+    numbered = f"SELECT * FROM (VALUES {rows}) AS v (question_id, _row)"
+    batches = list(lookup.texts(session, "questions", ["text"], numbered))
+    pairs = [pair for b in batches for pair in zip(*b.to_pydict().values(), strict=True)]
+    assert len(pairs) == len(dict(pairs))
+    return dict(pairs)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 8_192])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        list(range(60)),
+        [59, 0, 33, 34, 35, 19, 20],  # ends of files and of row groups
+        [7, 7, 50, 7],  # a question of several rows
+    ],
+)
+def test_each_row_gets_its_text(session, monkeypatch, batch_rows, wanted):
+    """A row would be trained with the text of another."""
+    monkeypatch.setattr(lookup, "BATCH_ROWS", batch_rows)
+    assert found(session, wanted) == {row: text(n) for row, n in enumerate(wanted)}
+
+
+def test_long_texts_come_a_few_at_a_time(session, monkeypatch):
+    """A thousand of the longest responses at once would not fit in memory."""
+    monkeypatch.setattr(lookup, "BATCH_BYTES", 100)
+    numbered = "SELECT question_id, row_number() OVER () - 1 AS _row FROM questions"
+    batches = list(lookup.texts(session, "questions", ["text"], numbered))
+    assert sum(map(len, batches)) == 60
+    assert max(sum(len(t.as_py().encode()) for t in b["text"]) for b in batches) < 100
+
+
+def test_what_is_not_there_has_no_text(session):
+    """It is counted as missing; a table without files has none of them."""
+    numbered = "SELECT 'q99' AS question_id, 0 AS _row"
+    assert list(lookup.texts(session, "questions", ["text"], numbered)) == []
+    numbered = "SELECT 'r' AS response_id, 0 AS _row"
+    assert list(lookup.texts(session, "responses", ["answer"], numbered)) == []
+
+
+@pytest.mark.parametrize("thinking", [["a\n", "", None], ["a", "b", ""], [None, None, None]])
+def test_completions_are_what_the_macro_says(session, thinking):
+    """Splits would hold other texts than SQL over the catalog shows, and the contract looks at."""
+    answer = ["x", "", "z é"]
+    rows = pa.table({"t": pa.array(thinking, pa.string()), "a": pa.array(answer, pa.string())})
+    session.connection.register("rows", rows)
+    told = session.table("SELECT completion(t, a) AS c FROM rows")["c"].to_pylist()
+    made = render.completions(*(column.chunk(0) for column in rows.itercolumns()))
+    assert made.to_pylist() == told
