@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dasd_data import lookup, render, shards
+from dasd_data.ahead import ahead
 from dasd_data.errors import ContractError
 from dasd_data.parameters import identifier
 from dasd_data.session import Session
@@ -53,7 +54,7 @@ def materialize(
                 f"view {view.name} chose {missing:,} responses whose question is missing: "
                 "`dasd-data verify` names what is damaged"
             )
-        completions.spill(_completions(session))
+        completions.spill(ahead(_completions(session)))
         session.execute("DROP TABLE _numbered")
         ordered = session.connection.sql(f"SELECT * FROM _chosen ORDER BY {key}")
         columns = ordered.to_arrow_reader(BATCH_ROWS)

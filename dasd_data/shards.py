@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from dasd_data.ahead import ahead
+from dasd_data.files import flush_and_hash
 
 GROUP_ROWS, GROUP_BYTES = 1_000, 32 << 20
 SHARD_BYTES = 512 << 20  # of text, before compression
@@ -41,28 +44,30 @@ def write(
     progress: Callable[[int], None] = lambda rows: None,
     shard_bytes: int = SHARD_BYTES,
 ) -> list[Shard]:
-    """Write row groups to `folder/data/train-NNNNN-of-NNNNN.parquet` in their order.
+    """Write row groups to `folder/data/train-NNNNN-of-NNNNN.parquet` in their order, and to disk.
 
-    Each comes with its bytes of text, which decide where a shard ends.
+    Each comes with its bytes of text, which decide where a shard ends; the next one is made, in a
+    thread, while one is written.
     """
     (folder / "data").mkdir(parents=True)
-    written: list[tuple[Path, int, int]] = []
+    written: list[tuple[Path, Future[str], int, int]] = []
     out, rows, size, in_memory = None, 0, 0, 0
-    for group, group_bytes in groups:
-        if out is None:
-            path = folder / "data" / f"{len(written)}.parquet"
-            out, rows, size, in_memory = writer(path, schema), 0, 0, 0
-        out.write_table(group, row_group_size=len(group))
-        rows, size, in_memory = rows + len(group), size + group_bytes, in_memory + group.nbytes
-        progress(len(group))
-        if size >= shard_bytes:
+    with ThreadPoolExecutor(1) as thread:  # hashes a shard while the next one is written
+        for group, group_bytes in ahead(groups):
+            if out is None:
+                path = folder / "data" / f"{len(written)}.parquet"
+                out, rows, size, in_memory = writer(path, schema), 0, 0, 0
+            out.write_table(group, row_group_size=len(group))
+            rows, size, in_memory = rows + len(group), size + group_bytes, in_memory + group.nbytes
+            progress(len(group))
+            if size >= shard_bytes:
+                out.close()
+                written.append((path, thread.submit(flush_and_hash, path), rows, in_memory))
+                out = None
+        if out is not None:
             out.close()
-            written.append((path, rows, in_memory))
-            out = None
-    if out is not None:
-        out.close()
-        written.append((path, rows, in_memory))
-    return [_named(n, len(written), *shard) for n, shard in enumerate(written)]
+            written.append((path, thread.submit(flush_and_hash, path), rows, in_memory))
+        return [_named(n, len(written), *shard) for n, shard in enumerate(written)]
 
 
 def group_ends(sizes: NDArray[np.int64]) -> list[int]:
@@ -101,9 +106,10 @@ def _leaves(schema: pa.Schema) -> list[str]:
     return [column.path for column in pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema]
 
 
-def _named(number: int, total: int, path: Path, rows: int, in_memory: int) -> Shard:
+def _named(
+    number: int, total: int, path: Path, digest: Future[str], rows: int, in_memory: int
+) -> Shard:
     final = path.with_name(f"train-{number:05d}-of-{total:05d}.parquet")
+    sha256 = digest.result()
     path.rename(final)
-    with final.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Shard(f"data/{final.name}", digest, rows, final.stat().st_size, in_memory)
+    return Shard(f"data/{final.name}", sha256, rows, final.stat().st_size, in_memory)

@@ -1,0 +1,54 @@
+"""Work goes on while what it made is in use, one item ahead, and no error of it is lost."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from dasd_data.ahead import ahead
+
+
+def test_one_item_is_made_ahead_and_no_more():
+    """Row groups would pile up in memory, or wait for each other."""
+    made, third = [], threading.Event()
+
+    def items():
+        for number in range(5):
+            made.append(number)
+            if number == 2:
+                third.set()
+            yield number
+
+    came = ahead(items())
+    assert [next(came), next(came)] == [0, 1]
+    assert third.wait(10)  # nobody asked for it
+    assert made == [0, 1, 2]
+    assert list(came) == [2, 3, 4]
+
+
+def test_an_error_comes_after_the_items_before_it():
+    """A split would end early, and seem whole."""
+
+    def items():
+        yield from range(2)
+        raise OSError("disk full")
+
+    came = ahead(items())
+    assert [next(came), next(came)] == [0, 1]
+    with pytest.raises(OSError, match="disk full"):
+        next(came)
+
+
+def test_no_thread_is_left_where_the_items_are_not_wanted_any_more():
+    """A build that was stopped would go on reading."""
+    before = threading.active_count()
+    came = ahead(iter(range(1_000_000)))
+    assert next(came) == 0
+    came.close()
+    assert threading.active_count() == before
+
+
+def test_nothing_is_fine():
+    """A split without rows has no groups."""
+    assert list(ahead(())) == []
