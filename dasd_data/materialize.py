@@ -49,12 +49,12 @@ def materialize(
     with session.translated(), Texts(rows) as questions, Texts(rows) as completions:
         asked = "SELECT _row, question_id FROM _numbered INNER JOIN responses USING (response_id)"
         questions.spill(lookup.texts(session, "questions", ["text"], asked))
-        if missing := int((questions.sizes < 0).sum()):
+        completions.spill(ahead(_completions(session)))
+        if missing := int(((questions.sizes < 0) | (completions.sizes < 0)).sum()):
             raise ContractError(
-                f"view {view.name} chose {missing:,} responses whose question is missing: "
+                f"view {view.name} chose {missing:,} responses whose question or text is missing: "
                 "`dasd-data verify` names what is damaged"
             )
-        completions.spill(ahead(_completions(session)))
         session.execute("DROP TABLE _numbered")
         ordered = session.connection.sql(f"SELECT * FROM _chosen ORDER BY {key}")
         columns = ordered.to_arrow_reader(BATCH_ROWS)

@@ -28,7 +28,8 @@ def render(question: pa.Array, completion: pa.Array, system: str | None) -> pa.T
 
 def completions(thinking: pa.Array, answer: pa.Array) -> pa.Array:
     """What a student is trained to write; the macro `completion` says the same in SQL."""
-    whole = pc.binary_join_element_wise("<think>\n", thinking, "\n</think>\n\n", answer, "")
+    known = pc.coalesce(answer, "") if answer.null_count else answer
+    whole = pc.binary_join_element_wise("<think>\n", thinking, "\n</think>\n\n", known, "")
     return pc.coalesce(whole, answer) if whole.null_count else whole
 
 

@@ -342,8 +342,11 @@ def _texts(values: list[str]) -> str:
 
 
 def parquet(paths: Iterable[Path]) -> str:
-    """What SQL reads the rows of Parquet files from."""
-    return f"read_parquet({_texts([str(path) for path in paths])})"
+    """What SQL reads the rows of Parquet files from.
+
+    A folder above the catalog may be named like `model=x`: its name is no column.
+    """
+    return f"read_parquet({_texts([str(path) for path in paths])}, hive_partitioning = false)"
 
 
 def relation(table: str, paths: list[Path]) -> str:

@@ -173,6 +173,17 @@ def test_the_card_tells_composition_length_ratio_and_overlaps(catalog):
     assert "\n---\n\n# low_t_das\n" in card
 
 
+def test_a_response_whose_question_is_gone_is_an_error(catalog, append, tmp_path):
+    """A chat would have no question, or that of another."""
+    row = {"response_id": "x", "question_id": "gone", "run_id": "run", "answer": "X"}
+    append(catalog, "responses", [{**row, "policy": "teacher"}])
+    view = tmp_path / "mine.sql"
+    view.write_text("SELECT response_id FROM responses")
+    with pytest.raises(ContractError, match=r"chose 1 responses whose question .* is missing"):
+        build(catalog.refresh(), str(view), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_rows_is_an_error_with_the_funnel(catalog):
     """An empty split would be found out in training."""
     with pytest.raises(ContractError, match="chose no rows\n.*4 responses responses"):

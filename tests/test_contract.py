@@ -260,6 +260,17 @@ def test_a_blank_question_or_completion_is_no_chat(made, response):
     ]
 
 
+@pytest.mark.parametrize("blank", ["", None, " \n", "\u3000\u2003\x1f"])
+def test_nothing_but_white_space_is_blank(blank):
+    """A student would be trained to say nothing; or what says something would be left out."""
+    messages = Messages(None, None)
+    ids, asked = pa.chunked_array([["a", "b", "c"]]), pa.array(["?", "?", "?"])
+    messages.look(ids, asked, pa.array([" x ", blank, "\u200b"]))
+    assert [o.sample for o in messages.outcomes() if not o.passed] == [
+        [{"response_id": "b", "problem": "the completion is blank"}]
+    ]
+
+
 def test_a_template_that_changes_a_completion_is_found(tmp_path, made, response, append):
     """A trainer would drop a part of the reasoning, and nobody would know."""
     trims = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</s>{% endfor %}"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from dasd_data import lookup, render
+from dasd_data.errors import DamagedFileError
 from dasd_data.schema import TABLES
 from dasd_data.session import Session
 
 SCHEMA = TABLES["questions"].schema
+SCHEMA_OF_PAIRS = pa.schema([("t", pa.string()), ("a", pa.string())])
 
 
 def text(number):
@@ -29,7 +33,13 @@ def session(tmp_path):
         columns["text"] = [text(n) for n in numbers]
         paths.append(tmp_path / f"{first}'s.parquet")
         schema = pa.schema([field.with_nullable(True) for field in SCHEMA])
-        pq.write_table(pa.table(columns, schema), paths[-1], row_group_size=7)
+        pq.write_table(
+            pa.table(columns, schema),
+            paths[-1],
+            row_group_size=7,
+            write_page_checksum=True,
+            use_dictionary=False,
+        )
     session = Session({"questions": paths})
     yield session
     session.close()
@@ -69,6 +79,43 @@ def test_long_texts_come_a_few_at_a_time(session, monkeypatch):
     assert max(sum(len(t.as_py().encode()) for t in b["text"]) for b in batches) < 100
 
 
+def test_a_text_that_many_rows_share_comes_a_few_at_a_time(session, monkeypatch):
+    """A question of a million responses would take all memory, or more than an array holds."""
+    monkeypatch.setattr(lookup, "BATCH_BYTES", 200)
+    rows = "FROM questions, range(1_000) WHERE question_id = 'q14'"
+    numbered = f"SELECT question_id, row_number() OVER () - 1 AS _row {rows}"
+    batches = list(lookup.texts(session, "questions", ["text"], numbered))
+    assert {t for b in batches for t in b["text"].to_pylist()} == {text(14)}
+    assert sorted(n for b in batches for n in b["_row"].to_pylist()) == list(range(1_000))
+    assert max(b["text"].nbytes for b in batches) < 400
+
+
+def test_a_damaged_page_is_told(session):
+    """A split would hold a text that nobody wrote."""
+    path = session.files["questions"][1]
+    data = bytearray(path.read_bytes())
+    column = pq.read_metadata(path).row_group(1).column(SCHEMA.get_field_index("text"))
+    data[column.data_page_offset + column.total_compressed_size - 3] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match="verify") as raised:
+        found(session, list(range(60)))
+    assert raised.value.file == path
+
+
+def test_folders_named_like_partitions_are_no_columns(tmp_path):
+    """All rows would get the text of one, or a model that did not write them."""
+    folder = tmp_path / "file_row_number=3" / "filename=x" / "_row=5" / "text=none"
+    folder.mkdir(parents=True)
+    columns = {name: pa.nulls(3, SCHEMA.field(name).type) for name in SCHEMA.names}
+    columns |= {"question_id": ["q00", "q01", "q02"], "text": ["a", "b", "c"]}
+    schema = pa.schema([field.with_nullable(True) for field in SCHEMA])
+    pq.write_table(pa.table(columns, schema), folder / "made.parquet")
+    session = Session({"questions": [folder / "made.parquet"]})
+    assert session.rows("SELECT text FROM questions") == [{"text": t} for t in "abc"]
+    assert found(session, [2, 0]) == {0: "c", 1: "a"}
+    session.close()
+
+
 def test_what_is_not_there_has_no_text(session):
     """It is counted as missing; a table without files has none of them."""
     numbered = "SELECT 'q99' AS question_id, 0 AS _row"
@@ -77,11 +124,12 @@ def test_what_is_not_there_has_no_text(session):
     assert list(lookup.texts(session, "responses", ["answer"], numbered)) == []
 
 
-@pytest.mark.parametrize("thinking", [["a\n", "", None], ["a", "b", ""], [None, None, None]])
-def test_completions_are_what_the_macro_says(session, thinking):
+@pytest.mark.parametrize("thinking", [["a\n"], ["a", ""], [None], ["a é", "", None]])
+@pytest.mark.parametrize("answer", [["x"], [None], ["z é", "", None]])
+def test_completions_are_what_the_macro_says(session, thinking, answer):
     """Splits would hold other texts than SQL over the catalog shows, and the contract looks at."""
-    answer = ["x", "", "z é"]
-    rows = pa.table({"t": pa.array(thinking, pa.string()), "a": pa.array(answer, pa.string())})
+    pairs = list(itertools.product(thinking, answer))
+    rows = pa.table(list(map(list, zip(*pairs, strict=True))), SCHEMA_OF_PAIRS)
     session.connection.register("rows", rows)
     told = session.table("SELECT completion(t, a) AS c FROM rows")["c"].to_pylist()
     made = render.completions(*(column.chunk(0) for column in rows.itercolumns()))

@@ -515,6 +515,75 @@ def test_the_funnels_last_line_is_what_the_build_chooses(made, response, setting
     assert all(before[1] >= after[1] for before, after in itertools.pairwise(rows))
 
 
+THREE = ("teacher", "student", "distilled")
+FAILS = {
+    "own": "sampled by the teacher",
+    "hot": "sampled at temperature 0.6",
+    "huge": "sampled by model big",
+    "no teacher": "scored by the teacher",
+    "no student": "scored by the student",
+    "no distilled": "scored by the distilled model",
+    "short": "with a sentence of min_tokens (4) or more under both",
+    "code": "in a domain with a budget",
+    "alone": "2 candidates or more of its question",
+    "second": "among the best 1 of its question",
+    "other": "within the budget of its domain",
+    "best": None,
+}
+
+
+@pytest.mark.parametrize("filter_after", [False, True])
+def test_each_condition_is_told_by_its_own_name(made, response, filter_after):
+    """`why`, `plan` and the funnel would blame another condition."""
+
+    def one(name, question="A", thinking="Think.", tokens=6, scorers=THREE, **more):
+        scored = {scorer: [(tokens, 0.5)] for scorer in scorers}
+        return response(name, question=question, thinking=thinking, scores=scored, **more)
+
+    failed = {**dict.fromkeys(["structure", "completeness", "repetition", "length"], True)}
+    catalog = made(
+        one("own", policy="student"),
+        one("hot", temperature=1.0),
+        one("huge", model="huge"),
+        *(one(f"no {name}", scorers=[s for s in THREE if s != name]) for name in THREE),
+        one("short", tokens=3),
+        one("code", question="C", domain="code"),
+        one("code too", question="C", domain="code"),
+        one("alone", question="D"),
+        one("second", thinking="Think less."),
+        one("best", thinking="Think more of it."),
+        one("other", question="E", thinking="Think so."),
+        one("other's second", question="E"),
+        one("failed", question="F", passed={**failed, "cjk": False}),
+        one("failed's second", question="F", thinking="."),
+    )
+    settings = {
+        "temperature": 0.6,
+        "model": "big",
+        "distilled": "distilled",
+        "rank_by": "length",
+        "scope": "pool",
+        "min_candidates": 2,
+        "budget": {"math": 1},
+        "filter_after": filter_after,
+    }
+    rows = catalog.sql(
+        "SELECT response_id, conditions, holds, reached FROM conditions", **settings
+    ).fetchall()
+    cjk = "passed filter cjk (version 1)"
+    conditions = rows[0][1]
+    assert len(conditions) == 11 + 5
+    assert conditions.index(cjk) == (11 if filter_after else 3)
+    told = {}
+    for name, words, holds, reached in rows:
+        assert words == conditions
+        assert len(holds) == len(words)
+        assert holds[:reached] == [True] * reached
+        told[name] = words[reached] if reached < len(words) else None
+    expected = {**FAILS, "failed": FAILS["other"] if filter_after else cjk}
+    assert {name: told[name] for name in expected} == expected
+
+
 def test_the_funnel_of_an_empty_catalog_is_one_line(made):
     """A first look at a new catalog would fail."""
     assert made().sql("SELECT condition, responses FROM funnel").fetchall() == [("responses", 0)]
