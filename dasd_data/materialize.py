@@ -6,6 +6,7 @@ puts them in order.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def materialize(
     with session.translated(), Texts(rows) as questions, Texts(rows) as completions:
         asked = "SELECT _row, question_id FROM _numbered INNER JOIN responses USING (response_id)"
         questions.spill(lookup.texts(session, "questions", ["text"], asked))
-        completions.spill(ahead(_completions(session)))
+        whole = lookup.texts(session, "responses", ["thinking", "answer"], "FROM _numbered")
+        with contextlib.closing(ahead(map(_completions, whole))) as batches:
+            completions.spill(batches)
         if missing := int(((questions.sizes < 0) | (completions.sizes < 0)).sum()):
             raise ContractError(
                 f"view {view.name} chose {missing:,} responses whose question or text is missing: "
@@ -63,10 +66,9 @@ def materialize(
         return shards.write(groups, schema, folder, progress)
 
 
-def _completions(session: Session) -> Iterator[pa.RecordBatch]:
-    for batch in lookup.texts(session, "responses", ["thinking", "answer"], "FROM _numbered"):
-        text = render.completions(batch["thinking"], batch["answer"])
-        yield pa.record_batch([batch["_row"], text], SCHEMA)
+def _completions(batch: pa.RecordBatch) -> pa.RecordBatch:
+    text = render.completions(batch["thinking"], batch["answer"])
+    return pa.record_batch([batch["_row"], text], SCHEMA)
 
 
 def _groups(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dasd_data.ahead import ahead
+from dasd_data.ahead import Work, ahead
 from dasd_data.files import flush_and_hash
 
 GROUP_ROWS, GROUP_BYTES = 1_000, 32 << 20
@@ -50,36 +50,42 @@ def write(
     thread, while one is written.
     """
     (folder / "data").mkdir(parents=True)
-    written: list[tuple[Path, Future[str], int, int]] = []
+    written: list[tuple[Path, Work[str], int, int]] = []
     out, rows, size, in_memory = None, 0, 0, 0
-    with ThreadPoolExecutor(1) as thread:  # hashes a shard while the next one is written
-        for group, group_bytes in ahead(groups):
-            if out is None:
-                path = folder / "data" / f"{len(written)}.parquet"
-                out, rows, size, in_memory = writer(path, schema), 0, 0, 0
-            out.write_table(group, row_group_size=len(group))
-            rows, size, in_memory = rows + len(group), size + group_bytes, in_memory + group.nbytes
-            progress(len(group))
-            if size >= shard_bytes:
-                out.close()
-                written.append((path, thread.submit(flush_and_hash, path), rows, in_memory))
-                out = None
+
+    def close() -> None:
+        nonlocal out
         if out is not None:
             out.close()
-            written.append((path, thread.submit(flush_and_hash, path), rows, in_memory))
-        return [_named(n, len(written), *shard) for n, shard in enumerate(written)]
+            written.append((path, Work(partial(flush_and_hash, path)), rows, in_memory))
+            written[-1][1].start()  # while the next one is written
+            out = None
+
+    for group, group_bytes in ahead(groups):
+        if out is None:
+            path = folder / "data" / f"{len(written)}.parquet"
+            out, rows, size, in_memory = writer(path, schema), 0, 0, 0
+        out.write_table(group, row_group_size=len(group))
+        rows, size, in_memory = rows + len(group), size + group_bytes, in_memory + group.nbytes
+        progress(len(group))
+        if size >= shard_bytes:
+            close()
+    close()
+    return [_named(n, len(written), *shard) for n, shard in enumerate(written)]
 
 
-def group_ends(sizes: NDArray[np.int64]) -> list[int]:
-    """Where row groups end: after GROUP_ROWS rows, or GROUP_BYTES of text and one row at least.
+def group_ends(
+    sizes: NDArray[np.int64], rows: int = GROUP_ROWS, most: int = GROUP_BYTES
+) -> list[int]:
+    """Where groups of rows end: after `rows` of them, or `most` bytes of text, but for one row.
 
     `sizes` are the bytes of text of each row.
     """
     total = np.concatenate(([0], np.cumsum(sizes)))
     ends = [0]
     while (start := ends[-1]) < len(sizes):
-        full = int(np.searchsorted(total, total[start] + GROUP_BYTES, "right")) - 1
-        ends.append(max(min(start + GROUP_ROWS, full), start + 1))
+        full = int(np.searchsorted(total, total[start] + most, "right")) - 1
+        ends.append(max(min(start + rows, full), start + 1))
     return ends[1:]
 
 
@@ -107,7 +113,7 @@ def _leaves(schema: pa.Schema) -> list[str]:
 
 
 def _named(
-    number: int, total: int, path: Path, digest: Future[str], rows: int, in_memory: int
+    number: int, total: int, path: Path, digest: Work[str], rows: int, in_memory: int
 ) -> Shard:
     final = path.with_name(f"train-{number:05d}-of-{total:05d}.parquet")
     sha256 = digest.result()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import random
+import signal
 import threading
+import time
 
 import pytest
 
@@ -46,6 +51,36 @@ def test_no_thread_is_left_where_the_items_are_not_wanted_any_more():
     came = ahead(iter(range(1_000_000)))
     assert next(came) == 0
     came.close()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("pause", [0, 0.0002])
+def test_an_interruption_ends_it_wherever_it_comes(pause):
+    """A build that was stopped would wait for ever, its files half written."""
+
+    def interrupt(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    def items():
+        while True:
+            time.sleep(pause)
+            yield 1
+
+    random.seed(0)
+    before = threading.active_count()
+    faulthandler.dump_traceback_later(60, exit=True)  # a deadlock ends no other way
+    former = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(300):
+            with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0005, 0.005))
+                with contextlib.closing(ahead(items())) as made:
+                    for _ in made:
+                        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+        faulthandler.cancel_dump_traceback_later()
     assert threading.active_count() == before
 
 

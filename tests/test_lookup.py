@@ -90,6 +90,22 @@ def test_a_text_that_many_rows_share_comes_a_few_at_a_time(session, monkeypatch)
     assert max(b["text"].nbytes for b in batches) < 400
 
 
+def test_a_long_text_that_many_rows_share_comes_a_few_at_a_time(tmp_path, monkeypatch):
+    """Among short ones it would be taken for one of them, and a thousand at once."""
+    monkeypatch.setattr(lookup, "BATCH_BYTES", 20_000)
+    columns = {name: pa.nulls(3, SCHEMA.field(name).type) for name in SCHEMA.names}
+    columns |= {"question_id": ["q00", "q01", "q02"], "text": ["a", "b" * 9_000, "c"]}
+    schema = pa.schema([field.with_nullable(True) for field in SCHEMA])
+    pq.write_table(pa.table(columns, schema), tmp_path / "made.parquet")
+    session = Session({"questions": [tmp_path / "made.parquet"]})
+    rows = "FROM questions, range(1_000) WHERE question_id <> 'q00'"
+    numbered = f"SELECT question_id, row_number() OVER () - 1 AS _row {rows}"
+    batches = list(lookup.texts(session, "questions", ["text"], numbered))
+    assert sorted(n for b in batches for n in b["_row"].to_pylist()) == list(range(2_000))
+    assert max(sum(len(t.as_py()) for t in b["text"]) for b in batches) < 20_000
+    session.close()
+
+
 def test_a_damaged_page_is_told(session):
     """A split would hold a text that nobody wrote."""
     path = session.files["questions"][1]
