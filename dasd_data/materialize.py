@@ -39,8 +39,8 @@ def materialize(
     """Write the chosen rows, of which there are `rows`, in the order of the view's key.
 
     `look` is shown the texts of each row group before it is written, `progress` is told the number
-    of its rows after that. Raises ContractError for a response without a question, OSError where
-    TMPDIR has no room for the texts.
+    of its rows after that. Raises ContractError for a response without a question or text, OSError
+    where TMPDIR has no room for the texts.
     """
     key = ", ".join(map(identifier, view.key))
     session.execute(

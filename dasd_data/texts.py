@@ -2,7 +2,7 @@
 
 A sort of whole rows copies each text several times, and spills them besides. Here a text is
 written once, to a file without a name, in runs that are each in order, and read once. In memory
-are one run, and while runs are merged a piece of each: 8 MB for a gigabyte of text. The file is in
+are one run, and while runs are merged a piece of each: 4 MB for a gigabyte of text. The file is in
 TMPDIR, and DuckDB's spill limit does not count it.
 """
 

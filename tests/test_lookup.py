@@ -22,24 +22,24 @@ def text(number):
     return f"{number} é" * (number % 5 + 1)
 
 
+def write(path, texts, first=0, **options):
+    """A file of questions q<first>, q<first + 1>, ... of these texts."""
+    columns = {name: pa.nulls(len(texts), SCHEMA.field(name).type) for name in SCHEMA.names}
+    columns["question_id"] = [f"q{first + n:02d}" for n in range(len(texts))]
+    columns["text"] = texts
+    schema = pa.schema([field.with_nullable(True) for field in SCHEMA])
+    pq.write_table(pa.table(columns, schema), path, **options)
+    return path
+
+
 @pytest.fixture
 def session(tmp_path):
     """Questions 0 to 59 in three files, of row groups of seven rows."""
-    paths = []
-    for first in (40, 0, 20):
-        numbers = range(first, first + 20)
-        columns = {name: pa.nulls(20, SCHEMA.field(name).type) for name in SCHEMA.names}
-        columns["question_id"] = [f"q{n:02d}" for n in numbers]
-        columns["text"] = [text(n) for n in numbers]
-        paths.append(tmp_path / f"{first}'s.parquet")
-        schema = pa.schema([field.with_nullable(True) for field in SCHEMA])
-        pq.write_table(
-            pa.table(columns, schema),
-            paths[-1],
-            row_group_size=7,
-            write_page_checksum=True,
-            use_dictionary=False,
-        )
+    options = {"row_group_size": 7, "write_page_checksum": True, "use_dictionary": False}
+    paths = [
+        write(tmp_path / f"{n}'s.parquet", [text(n + i) for i in range(20)], n, **options)
+        for n in (40, 0, 20)
+    ]
     session = Session({"questions": paths})
     yield session
     session.close()
@@ -93,11 +93,7 @@ def test_a_text_that_many_rows_share_comes_a_few_at_a_time(session, monkeypatch)
 def test_a_long_text_that_many_rows_share_comes_a_few_at_a_time(tmp_path, monkeypatch):
     """Among short ones it would be taken for one of them, and a thousand at once."""
     monkeypatch.setattr(lookup, "BATCH_BYTES", 20_000)
-    columns = {name: pa.nulls(3, SCHEMA.field(name).type) for name in SCHEMA.names}
-    columns |= {"question_id": ["q00", "q01", "q02"], "text": ["a", "b" * 9_000, "c"]}
-    schema = pa.schema([field.with_nullable(True) for field in SCHEMA])
-    pq.write_table(pa.table(columns, schema), tmp_path / "made.parquet")
-    session = Session({"questions": [tmp_path / "made.parquet"]})
+    session = Session({"questions": [write(tmp_path / "made.parquet", ["a", "b" * 9_000, "c"])]})
     rows = "FROM questions, range(1_000) WHERE question_id <> 'q00'"
     numbered = f"SELECT question_id, row_number() OVER () - 1 AS _row {rows}"
     batches = list(lookup.texts(session, "questions", ["text"], numbered))
@@ -122,11 +118,7 @@ def test_folders_named_like_partitions_are_no_columns(tmp_path):
     """All rows would get the text of one, or a model that did not write them."""
     folder = tmp_path / "file_row_number=3" / "filename=x" / "_row=5" / "text=none"
     folder.mkdir(parents=True)
-    columns = {name: pa.nulls(3, SCHEMA.field(name).type) for name in SCHEMA.names}
-    columns |= {"question_id": ["q00", "q01", "q02"], "text": ["a", "b", "c"]}
-    schema = pa.schema([field.with_nullable(True) for field in SCHEMA])
-    pq.write_table(pa.table(columns, schema), folder / "made.parquet")
-    session = Session({"questions": [folder / "made.parquet"]})
+    session = Session({"questions": [write(folder / "made.parquet", ["a", "b", "c"])]})
     assert session.rows("SELECT text FROM questions") == [{"text": t} for t in "abc"]
     assert found(session, [2, 0]) == {0: "c", 1: "a"}
     session.close()

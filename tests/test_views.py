@@ -540,7 +540,7 @@ def test_each_condition_is_told_by_its_own_name(made, response, filter_after):
         scored = {scorer: [(tokens, 0.5)] for scorer in scorers}
         return response(name, question=question, thinking=thinking, scores=scored, **more)
 
-    failed = {**dict.fromkeys(["structure", "completeness", "repetition", "length"], True)}
+    failed = dict.fromkeys(["structure", "completeness", "repetition", "length"], True)
     catalog = made(
         one("own", policy="student"),
         one("hot", temperature=1.0),
