@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -57,13 +56,27 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
 
     The thread has ended when this is closed.
     """
-    following = partial(next, iter(items), _END)
-    coming = Work(following)
+    wanted: SimpleQueue[bool] = SimpleQueue()
+    made: SimpleQueue[T] = SimpleQueue()
+
+    def make() -> None:
+        source = iter(items)
+        try:
+            while wanted.get():
+                made.put(next(source, _END))
+        except BaseException:
+            made.put(_END)
+            raise
+
+    making = Work(make)
     try:
-        coming.start()
-        while (item := coming.result()) is not _END:
-            coming = Work(following)
-            coming.start()
+        making.start()
+        wanted.put(True)
+        while (item := made.get()) is not _END:
+            wanted.put(True)
             yield item
+        wanted.put(False)
+        making.result()
     finally:
-        coming.wait()
+        wanted.put(False)
+        making.wait()
