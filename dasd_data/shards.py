@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -61,15 +62,16 @@ def write(
             written[-1][1].start()  # while the next one is written
             out = None
 
-    for group, group_bytes in ahead(groups):
-        if out is None:
-            path = folder / "data" / f"{len(written)}.parquet"
-            out, rows, size, in_memory = writer(path, schema), 0, 0, 0
-        out.write_table(group, row_group_size=len(group))
-        rows, size, in_memory = rows + len(group), size + group_bytes, in_memory + group.nbytes
-        progress(len(group))
-        if size >= shard_bytes:
-            close()
+    with contextlib.closing(ahead(groups)) as made:
+        for group, group_bytes in made:
+            if out is None:
+                path = folder / "data" / f"{len(written)}.parquet"
+                out, rows, size, in_memory = writer(path, schema), 0, 0, 0
+            out.write_table(group, row_group_size=len(group))
+            rows, size, in_memory = rows + len(group), size + group_bytes, in_memory + group.nbytes
+            progress(len(group))
+            if size >= shard_bytes:
+                close()
     close()
     return [_named(n, len(written), *shard) for n, shard in enumerate(written)]
 
