@@ -60,23 +60,22 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
     made: SimpleQueue[T] = SimpleQueue()
 
     def make() -> None:
-        source = iter(items)
         try:
-            while wanted.get():
-                made.put(next(source, _END))
-        except BaseException:
+            for item in items:
+                made.put(item)
+                if not wanted.get():
+                    break
+        finally:
             made.put(_END)
-            raise
 
     making = Work(make)
     try:
         making.start()
-        wanted.put(True)
         while (item := made.get()) is not _END:
             wanted.put(True)
             yield item
-        wanted.put(False)
         making.result()
     finally:
-        wanted.put(False)
-        making.wait()
+        with held():  # else the thread goes on with what its caller closes next
+            wanted.put(False)
+            making.wait()

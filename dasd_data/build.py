@@ -269,9 +269,6 @@ def _write(
         enforce(view.name, messages.outcomes())
         draft["built_at"] = datetime.now(UTC).isoformat(timespec="seconds")
         made = _describe(draft, temporary)
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                files.flush(path)
         with held(), place.alone(target):
             if _conflicts(catalog, view, made, target):
                 raise _other_rows(made)
@@ -284,11 +281,13 @@ def _write(
 
 
 def _describe(draft: Mapping[str, Any], folder: Path) -> Manifest:
-    """Write the card and the manifest, by which a build is known: it comes last."""
+    """Write the card and the manifest, by which a build is known: it comes last. All on disk."""
     described = card.of_build(manifest.plain(draft)).encode()
-    (folder / "README.md").write_bytes(described)
     made = manifest.seal({**draft, "card": hashlib.sha256(described).hexdigest()})
-    (folder / manifest.NAME).write_bytes(manifest.encode(made))
+    for name, content in (("README.md", described), (manifest.NAME, manifest.encode(made))):
+        (folder / name).write_bytes(content)
+        files.flush(folder / name)
+    files.flush_folder(folder)
     return made
 
 

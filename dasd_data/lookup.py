@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dasd_data import shards
-from dasd_data.errors import DamagedFileError
+from dasd_data.errors import DamagedFileError, UsageError
 from dasd_data.schema import TABLES
 from dasd_data.session import Session, parquet
 
@@ -30,15 +30,19 @@ def texts(
     """`_row`, the number of each row, and `columns` of a table, in no order.
 
     `numbered` is SQL of our own that gives the table's key and `_row`; a row may have several.
+    Raises DamagedFileError.
     """
     paths = session.files.get(table)
     if not paths:
         return iter(())
     (key,) = TABLES[table].key
-    found = session.table(
-        "SELECT filename, list({'place': file_row_number, '_row': _row}) AS rows"
-        f" FROM {parquet(paths)} INNER JOIN ({numbered}) USING ({key}) GROUP BY filename"
-    )
+    try:
+        found = session.table(
+            "SELECT filename, list({'place': file_row_number, '_row': _row}) AS rows"
+            f" FROM {parquet(paths)} INNER JOIN ({numbered}) USING ({key}) GROUP BY filename"
+        )
+    except UsageError as error:  # not of the user: what DuckDB takes invalid files for
+        raise _damaged(f"a file of {table}", error) from error
     return _texts(found, columns)
 
 
@@ -86,13 +90,19 @@ def _batches(
                 start, end = end, end + about.num_rows
                 if np.searchsorted(place, start) == np.searchsorted(place, end):
                     continue
-                sizes = (about.column(n) for n in range(about.num_columns))
-                size = sum(c.total_uncompressed_size for c in sizes if c.path_in_schema in columns)
-                step = min(max(BATCH_BYTES * about.num_rows // max(size, 1), 1), BATCH_ROWS)
+                # Of all columns: pyarrow ends the process over damaged metadata of one.
+                size = max(about.total_byte_size, 1)
+                step = min(max(BATCH_BYTES * about.num_rows // size, 1), BATCH_ROWS)
                 for batch in file.iter_batches(step, [group], columns, use_threads=False):
                     yield start, batch
                     start += len(batch)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DamagedFileError(
-            f"{path} cannot be read ({error}): `dasd-data verify` names what is damaged", path
-        ) from error
+                if start != end:
+                    raise pa.ArrowInvalid(f"row group {group} lacks {end - start:,} rows")
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise _damaged(str(path), error, path) from error
+
+
+def _damaged(what: str, error: Exception, path: Path | None = None) -> DamagedFileError:
+    return DamagedFileError(
+        f"{what} cannot be read ({error}): `dasd-data verify` names what is damaged", path
+    )

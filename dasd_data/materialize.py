@@ -38,9 +38,9 @@ def materialize(
 ) -> list[Shard]:
     """Write the chosen rows, of which there are `rows`, in the order of the view's key.
 
-    `look` is shown the texts of each row group before it is written, `progress` is told the number
-    of its rows after that. Raises ContractError for a response without a question or text, OSError
-    where TMPDIR has no room for the texts.
+    `look` is shown the texts of each row group before it is written, in a thread; `progress` is
+    told the number of its rows after that. Raises ContractError for a response without question or
+    text, or with several, OSError where TMPDIR has no room for the texts.
     """
     key = ", ".join(map(identifier, view.key))
     session.execute(
@@ -58,10 +58,16 @@ def materialize(
                 f"view {view.name} chose {missing:,} responses whose question or text is missing: "
                 "`dasd-data verify` names what is damaged"
             )
+        if twice := max(questions.taken, completions.taken) - rows:
+            raise ContractError(
+                f"view {view.name} chose responses of which {twice:,} questions or texts are there "
+                "again: `dasd-data verify` names duplicate keys"
+            )
         session.execute("DROP TABLE _numbered")
         ordered = session.connection.sql(f"SELECT * FROM _chosen ORDER BY {key}")
         columns = ordered.to_arrow_reader(BATCH_ROWS)
         schema = pa.schema([*render.COLUMNS, *columns.schema])
+        # Made in a thread, which has the session's connection until all are written.
         groups = _groups(questions, completions, columns, system, schema, look)
         return shards.write(groups, schema, folder, progress)
 

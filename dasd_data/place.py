@@ -75,7 +75,6 @@ def swap_card(temporary: Path, target: Path, made: Manifest) -> None:
     if there is None or not _same(there, made):
         raise ConflictError(f"another build took the place of {target}: try again")
     for name in ("README.md", manifest.NAME):
-        files.flush(temporary / name)
         (temporary / name).replace(target / name)
     files.flush_folder(target)
 

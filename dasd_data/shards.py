@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dasd_data.ahead import Work, ahead
-from dasd_data.files import flush_and_hash
+from dasd_data.files import flush_and_hash, flush_folder
 
 GROUP_ROWS, GROUP_BYTES = 1_000, 32 << 20
 SHARD_BYTES = 512 << 20  # of text, before compression
@@ -73,13 +73,16 @@ def write(
             if size >= shard_bytes:
                 close()
     close()
-    return [_named(n, len(written), *shard) for n, shard in enumerate(written)]
+    named = [_named(n, len(written), *shard) for n, shard in enumerate(written)]
+    flush_folder(folder / "data")
+    return named
 
 
 def group_ends(
     sizes: NDArray[np.int64], rows: int = GROUP_ROWS, most: int = GROUP_BYTES
 ) -> list[int]:
-    """Where groups of rows end: after `rows` of them, or `most` bytes of text, but for one row.
+    """Where groups of rows end: after `rows` of them, or `most` bytes of text; a row that is longer
+    is a group of its own.
 
     `sizes` are the bytes of text of each row.
     """

@@ -25,11 +25,12 @@ SCHEMA = pa.schema([("_row", pa.int64()), ("text", pa.string())])
 class Texts:
     """Texts of rows 0 .. n-1, numbered by `_row`, that came in any order. Use as a context.
 
-    `sizes` are the bytes of each row's text, -1 where no such row came.
+    `sizes` are the bytes of each row's text, -1 where no such row came; `taken` rows came in all.
     """
 
     def __init__(self, rows: int) -> None:
         self.sizes: NDArray[np.int64] = np.full(rows, -1, np.int64)
+        self.taken = 0
         self._runs: list[range] = []  # of numbers of the file's pieces
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - gone with the process, if killed
 
@@ -45,13 +46,14 @@ class Texts:
         self._file.close()
 
     def spill(self, batches: Iterable[pa.RecordBatch]) -> None:
-        """Take all rows, of SCHEMA, each once. Raises OSError where the disk is full."""
+        """Take all rows, of SCHEMA. Raises OSError where the disk is full."""
         with pa.ipc.new_file(self._file, SCHEMA) as writer:
             pieces = 0
             for run in _runs(batches):
                 step = max(len(run) * PIECE_BYTES // max(run.nbytes, 1), 1)
                 lengths = pc.fill_null(pc.binary_length(run["text"]), 0)
                 self.sizes[run["_row"].to_numpy()] = lengths.to_numpy()
+                self.taken += len(run)
                 writer.write_table(_in_order(run), max_chunksize=step)
                 self._runs.append(range(pieces, pieces + -(-len(run) // step)))
                 pieces = self._runs[-1].stop

@@ -45,6 +45,17 @@ def test_an_error_comes_after_the_items_before_it():
         next(came)
 
 
+def test_an_error_before_the_first_item_comes():
+    """A build would wait for ever."""
+
+    class Items:
+        def __iter__(self):
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(ahead(Items()))
+
+
 def test_no_thread_is_left_where_the_items_are_not_wanted_any_more():
     """A build that was stopped would go on reading."""
     before = threading.active_count()

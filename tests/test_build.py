@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from unittest.mock import patch
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +22,8 @@ from dasd_data.errors import (
     UsageError,
 )
 from dasd_data.explain import explain
+from dasd_data.materialize import materialize
+from dasd_data.session import Session
 
 WRITE = shards.write
 SCORES = {"teacher": [(6, 0.9)] * 2, "student": [(6, 0.5)] * 2}
@@ -182,6 +185,23 @@ def test_a_response_whose_question_is_gone_is_an_error(catalog, append, tmp_path
     with pytest.raises(ContractError, match=r"chose 1 responses whose question .* is missing"):
         build(catalog.refresh(), str(view), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_question_of_two_texts_is_an_error(catalog, tmp_path):
+    """A chat would have either, or a build end with an error of Arrow's."""
+    (path,) = catalog.files["questions"]
+    again = pq.read_table(path).slice(0, 1)
+    text = again.schema.get_field_index("text")
+    again = again.set_column(text, again.schema.field(text), pa.array(["Other?"]))
+    files = [path, tmp_path / "again.parquet"]
+    pq.write_table(again, files[1])
+    view = catalog.find_view("select")
+    session = Session({**catalog.files, "questions": files})
+    session.execute("CREATE TEMP TABLE _chosen AS SELECT response_id FROM responses")
+    rows = session.rows("SELECT count(*) AS n FROM _chosen")[0]["n"]
+    with pytest.raises(ContractError, match=r"chose responses of which \d questions .* again"):
+        materialize(session, view, None, rows, tmp_path / "out", print)
+    session.close()
 
 
 def test_no_rows_is_an_error_with_the_funnel(catalog):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,6 +33,15 @@ def write(path, texts, first=0, **options):
     schema = pa.schema([field.with_nullable(True) for field in SCHEMA])
     pq.write_table(pa.table(columns, schema), path, **options)
     return path
+
+
+def flips_of_footer(data):
+    """A Parquet file with every third bit of its footer flipped, one at a time."""
+    size = int.from_bytes(data[-8:-4], "little")
+    for bit in range(0, 8 * size, 3):
+        flipped = bytearray(data)
+        flipped[len(data) - 8 - size + bit // 8] ^= 1 << bit % 8
+        yield flipped
 
 
 @pytest.fixture
@@ -112,6 +124,40 @@ def test_a_damaged_page_is_told(session):
     with pytest.raises(DamagedFileError, match="verify") as raised:
         found(session, list(range(60)))
     assert raised.value.file == path
+
+
+def test_a_damaged_footer_is_told_and_ends_no_process(tmp_path):
+    """A build would end with a signal, or with an error that names no file."""
+    texts = [text(n) for n in range(20)]
+    whole = write(tmp_path / "whole", texts, row_group_size=7, use_dictionary=False)
+    broken, told = tmp_path / "broken", Counter()
+    for flipped in flips_of_footer(whole.read_bytes()):
+        broken.write_bytes(flipped)
+        try:
+            for _ in lookup._batches(broken, ["text"], np.arange(20)):
+                pass
+        except DamagedFileError as error:
+            assert error.file == broken
+            told[type(error.__cause__).__name__] += 1
+    assert told.keys() >= {"OSError", "ArrowInvalid", "ArrowNotImplementedError"}
+    assert told["UnicodeDecodeError"]  # no error of Arrow
+
+
+def test_a_footer_that_duckdb_calls_invalid_is_damage(session):
+    """It would be told as a mistake in the user's SQL."""
+    path = session.files["questions"][0]
+    data = path.read_bytes()
+    for flipped in flips_of_footer(data):
+        path.write_bytes(flipped)
+        try:
+            duckdb.execute("SELECT count(question_id) FROM read_parquet(?)", [str(path)]).fetchall()
+        except duckdb.InvalidInputException as error:
+            if "Parquet metadata is corrupt" in str(error):
+                break
+        except (duckdb.Error, UnicodeDecodeError):
+            pass
+    with pytest.raises(DamagedFileError, match=r"of questions .*metadata is corrupt.*verify"):
+        found(session, [1])
 
 
 def test_folders_named_like_partitions_are_no_columns(tmp_path):
