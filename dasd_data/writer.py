@@ -89,9 +89,9 @@ class Writer:
 
         `batches` maps table names to rows without `content_hash`, or to files of rows, which are
         committed as they are where all of their rows are new; of these, `conflicts` has the keys
-        only. Rows whose key is there with the
-        same content are counted as `same`, those that repeat a row of the batch as `repeated`;
-        rows whose key is there, or came before, with other content are returned as `conflicts`.
+        only. Rows that repeat an earlier one of the batch are counted as `repeated`, others whose
+        key is there with the same content as `same`; rows whose key is there, or came before, with
+        other content are returned as `conflicts`.
 
         New responses are announced before their children are committed. One that was announced
         with other content, by a process that died or still runs, is a conflict, and its children
@@ -285,9 +285,9 @@ class _KeyedTable:
         first = first_of_key(keys)
         repeated = first != np.arange(len(rows))
         same = found & (known == hashes)
-        again = ~found & repeated & (hashes[first] == hashes)
+        again = repeated & (hashes[first] == hashes) & (same | ~found)
         conflict = (found | repeated) & ~same & ~again
-        result.same, result.repeated = int(same.sum()), int(again.sum())
+        result.same, result.repeated = int((same & ~again).sum()), int(again.sum())
         result.conflicts = rows.filter(pa.array(conflict)) if conflict.any() else None
         return ~found & ~repeated
 

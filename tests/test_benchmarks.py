@@ -16,8 +16,8 @@ SMALLEST = {
         r"DuckDB, sentences +[\d.]+ Mtok/CPU-s +[\d.]+ x the CPU",
     ),
     "build.py": (
-        ["--rows", "200"],
-        r"build / copy \d+\.\d\d in CPU time, \d+\.\d\d in time\nfive times .* grew by -?\d+ MB",
+        ["--rows", "40", "200"],
+        r"build / copy \d+\.\d\d in CPU time, \d+\.\d\d in time\nfrom .* grew by -?\d+ MB",
     ),
     "churn.py": (["--rows", "8"], r"lines-\d+ +[\d.]+ .*\n(.*\n)*chance"),
     "generate.py": (["made.catalog", "--responses", "80", "--sentences", "800"], r"CPU seconds"),

@@ -60,6 +60,10 @@ def test_a_key_repeated_within_a_batch_is_added_once(tmp_path):
     writer = Writer(Store.create(tmp_path), "test")
     done = writer.append({"questions": questions([1, 1])})["questions"]
     assert (done.new, done.same, done.repeated, done.conflicts) == (1, 0, 1, None)
+    done = writer.append({"questions": questions([1, 2, 1, 1])})["questions"]
+    assert (done.new, done.same, done.repeated, done.conflicts) == (1, 1, 2, None)
+    done = writer.append({"questions": questions([1, 1], text="other")})["questions"]
+    assert (done.new, done.same, done.repeated, len(done.conflicts)) == (0, 0, 0, 2)
 
 
 def test_provenance_is_no_part_of_the_content(tmp_path):
