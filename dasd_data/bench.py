@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from dasd_data import sqlfiles
+from dasd_data import pool, sqlfiles
 from dasd_data.parameters import Parameter, Variables
 from dasd_data.session import Session
 
@@ -47,7 +47,9 @@ class Bench:
     def measure(self, varied: str, to: str, settings: Mapping[str, Any]) -> None:
         """Add the row of one variation over the present questions."""
         self.set(settings)
-        moved = self.session.rows(sqlfiles.report("robust_moved"))
+        report = sqlfiles.report("robust_moved")
+        moved = pool.in_parts(self.session, lambda: self.session.rows(report))
+        pool.at_once(self.session)
         count = self.session.rows("SELECT count(*) AS n FROM _universe")[0]["n"]
         self.rows.append({"varied": varied, "to": to, "questions": count, **_overlap(moved)})
 

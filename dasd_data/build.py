@@ -27,6 +27,7 @@ from dasd_data import (
     manifest,
     notebook,
     place,
+    pool,
     rows,
     shards,
     sqlfiles,
@@ -168,7 +169,7 @@ def _choose(
     enforce(view.name, compared)
     selects = explain.uses_selection(view)
     if selects:
-        explain.materialize(session)
+        pool.materialize(session)
     rows.choose(catalog, view, session, trusted=trusted)
     draft["rows"], checked = check_rows(catalog, view, session, trusted=trusted)
     enforce(view.name, checked)
@@ -262,7 +263,7 @@ def _write(
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         draft["facts"] = card.gather(catalog, view, session, draft)
-        explain.release(session)
+        pool.release(session)
         draft["shards"] = [
             s.json() for s in _shards(catalog, view, session, draft, temporary, messages, progress)
         ]

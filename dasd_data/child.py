@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from dasd_data import sqlfiles, walls
+from dasd_data import pool, sqlfiles, walls
 from dasd_data.config import SqlConfig
 from dasd_data.errors import DasdError, LimitError, UnknownNameError
 from dasd_data.parameters import Variables
@@ -75,9 +75,9 @@ def _answer(request: dict[str, Any], limits: SqlConfig) -> None:
     session.use(Variables(literals=request["variables"]))
     session.create_base_views()
     with session.translated():
-        reader = session.stream(request["sql"], repeatable=request["repeatable"])
-        with pa.ipc.new_stream(sys.stdout.buffer, reader.schema) as stream:
-            for batch in reader:
+        schema, batches = pool.stream(session, request["sql"], repeatable=request["repeatable"])
+        with pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
+            for batch in batches:
                 stream.write_batch(batch)
         sys.stdout.buffer.flush()
 

@@ -6,7 +6,6 @@ table expressions, calls of macros their bodies, variables their present values.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,8 +25,6 @@ _TOKEN = re.compile(
 _MACRO = re.compile(r"CREATE MACRO (\w+)\(([^)]*)\) AS\s+(.*?);\s*$", re.DOTALL | re.MULTILINE)
 _ATOM = re.compile(r"[\w.]+|'(?:[^']|'')*'|\(.*\)", re.DOTALL)
 _OPENING = re.compile(r"\s*\(")
-
-RESPONSE_BYTES = 800  # of the memory limit, for each response whose labels are counted at once
 
 Literal = Callable[[str], str]
 
@@ -77,54 +74,6 @@ def explain(
 def uses_selection(view: SqlFile) -> bool:
     """Whether a view chooses by the conditions of the base view `selection`."""
     return "selection" in sqlfiles.reads(view.sql)
-
-
-def materialize(session: Session) -> None:
-    """Keep `pool` in memory: what is asked of it from now on does not scan the sentences again."""
-    parts = _parts(session)
-    if parts > 1:
-        _count_labels(session, parts)
-    session.execute("CREATE TABLE _pool AS SELECT * FROM pool")
-    session.execute("CREATE OR REPLACE VIEW pool AS SELECT * FROM _pool")
-    if parts > 1:
-        (counts,) = (base.sql for base in sqlfiles.base_views() if base.name == "label_counts")
-        session.execute(f"CREATE OR REPLACE VIEW label_counts AS {counts}")
-        session.execute("DROP TABLE _label_counts")
-
-
-def _parts(session: Session) -> int:
-    """In how many parts to count labels, so that the groups of one fit in memory beside its joins.
-
-    DuckDB spills the groups only when they have 60% of the memory limit, whatever the joins that
-    feed them have by then: with too many, the query ends at the limit.
-    """
-    (found,) = session.rows(
-        "SELECT count(*) AS responses,"
-        " parse_formatted_bytes(current_setting('memory_limit')) AS memory FROM responses"
-    )
-    return math.ceil(found["responses"] * RESPONSE_BYTES / found["memory"])
-
-
-def _count_labels(session: Session, parts: int) -> None:
-    """Put `label_counts` into a table, one range of response ids (hexadecimal) after the other.
-
-    Rows of other temperatures than the pool's are left out. Files are in the order of ids: a range
-    reads its row groups of each.
-    """
-    session.execute("CREATE TABLE _label_counts AS SELECT * FROM label_counts LIMIT 0")
-    bounds = [f"'{(n << 32) // parts:08x}'" for n in range(1, parts)]
-    for least, end in zip(["''", *bounds], [*bounds, "NULL"], strict=True):
-        session.execute(
-            "INSERT INTO _label_counts SELECT * FROM label_counts"
-            f" WHERE response_id >= {least} AND ({end} IS NULL OR response_id < {end})"
-            " AND (getvariable('temperature') IS NULL OR temperature = getvariable('temperature'))"
-        )
-    session.execute("CREATE OR REPLACE VIEW label_counts AS SELECT * FROM _label_counts")
-
-
-def release(session: Session) -> None:
-    """Give back the memory of a `pool` that was kept; nothing can be asked of it after."""
-    session.execute("DROP TABLE IF EXISTS _pool")
 
 
 def funnel(session: Session, view: SqlFile) -> list[dict[str, Any]]:

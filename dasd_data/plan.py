@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dasd_data import builds, explain, rows, sqlfiles
+from dasd_data import builds, explain, pool, rows, sqlfiles
 from dasd_data.builds import Known
 from dasd_data.catalog import Catalog
 from dasd_data.diff import changed
@@ -98,7 +98,7 @@ def plan(
 
 def _choose(catalog: Catalog, view: SqlFile, session: Session, trusted: bool) -> None:
     if explain.uses_selection(view):
-        explain.materialize(session)
+        pool.materialize(session)
     rows.choose(catalog, view, session, trusted=trusted)
     names = {row["column_name"] for row in session.rows("DESCRIBE _chosen")}
     if "response_id" not in names:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from dasd_data import sqlfiles
 from dasd_data.bench import Bench, Row, open_bench, where_covered
 from dasd_data.catalog import Catalog
-from dasd_data.explain import materialize
+from dasd_data.pool import materialize
 from dasd_data.session import Session
 from dasd_data.sqlfiles import SqlFile
 from dasd_data.worth import NO_SCORES

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from dasd_data import sandbox
+from dasd_data import pool, sandbox
 from dasd_data.errors import ContractError, UnknownNameError, UsageError
 from dasd_data.parameters import Variables
 from dasd_data.sandbox import Rows
@@ -57,8 +57,8 @@ def of_sql(
         session.use(variables)
         session.create_base_views()
         with session.translated():
-            reader = session.stream(sql)
-            yield Rows(reader.schema, iter(reader))
+            schema, batches = pool.stream(session, sql)
+            yield Rows(schema, batches)
     finally:
         session.close()
 

@@ -9,8 +9,9 @@ from typing import Any
 from dasd_data import rows, sqlfiles
 from dasd_data.catalog import Catalog
 from dasd_data.errors import UnknownNameError, UsageError
-from dasd_data.explain import materialize, uses_selection
+from dasd_data.explain import uses_selection
 from dasd_data.parameters import quote
+from dasd_data.pool import materialize
 from dasd_data.session import Session
 
 Row = dict[str, Any]

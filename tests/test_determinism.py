@@ -17,10 +17,9 @@ import dasd_data
 from builders.ingest.stage import ingest
 from builders.run import to_table
 from builders.shapes import Context
-from dasd_data import explain
+from dasd_data import pool
 from dasd_data.build import build
 from dasd_data.compact import compact
-from dasd_data.config import SqlConfig
 from dasd_data.keys import question_id
 from dasd_data.writer import Writer
 
@@ -212,24 +211,16 @@ def test_a_split_is_the_same_after_compact(tables, tmp_path):
     ("view", "more"),
     [("low_t_das", {}), ("high_t_rs", {"require_scores": "no"}), ("select", {"budget": BUDGET})],
 )
-def test_a_build_is_the_same_bytes_where_memory_is_too_small_to_count_labels_at_once(
+def test_a_build_is_the_same_bytes_where_labels_are_counted_in_parts(
     catalog, tmp_path, monkeypatch, view, more
 ):
-    """Another memory limit would choose other rows, or a large catalog would stop at it."""
-    limits = SqlConfig(memory_limit="1GB")
-    monkeypatch.setattr(catalog, "config", replace(catalog.config, sql=limits))
+    """Where memory is too small for all at once, other rows would be chosen."""
     settings = {"required_filters": "length", **more}
-    parts, count_labels = [], explain._count_labels
-    monkeypatch.setattr(
-        explain, "_count_labels", lambda s, n: (parts.append(n), count_labels(s, n))
-    )
-    builds = []
-    for n, size in enumerate((800, 6_500_000_000 // (QUESTIONS * CANDIDATES))):
-        monkeypatch.setattr(explain, "RESPONSE_BYTES", size)
-        builds.append(build(at(catalog, 2), view, settings, out=tmp_path / f"{n}"))
-    assert builds[0].rows > 1_000
-    assert contents(builds[0].path) == contents(builds[1].path)
-    assert 7 in parts  # the card takes fewer questions
+    one = build(at(catalog, 2), view, settings, out=tmp_path / "1", robustness="full")
+    monkeypatch.setattr(pool, "PARTS", (7,))
+    two = build(at(catalog, 2), view, settings, out=tmp_path / "2", robustness="full")
+    assert one.rows > 1_000
+    assert contents(one.path) == contents(two.path)
 
 
 @pytest.mark.slow

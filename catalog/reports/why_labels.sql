@@ -6,7 +6,7 @@ SELECT
     student_count,
     boosted_count,
     mean_difference,
-    teacher_probability,
-    student_probability
-FROM responses_scored
+    p(logprob_teacher, n_tokens_teacher) AS teacher_probability,
+    p(logprob_student, n_tokens_student) AS student_probability
+FROM label_counts
 WHERE response_id = getvariable('why_response')

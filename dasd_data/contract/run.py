@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dasd_data import explain, rows
+from dasd_data import explain, pool, rows
 from dasd_data.catalog import Catalog
 from dasd_data.contract import messages, scorers
 from dasd_data.contract.check import check_rows
@@ -39,7 +39,7 @@ def test(
     try:
         compared = scorers_of(catalog, view, session)
         if explain.uses_selection(view):
-            explain.materialize(session)
+            pool.materialize(session)
         rows.choose(catalog, view, session, trusted=trusted)
         count, checked = check_rows(catalog, view, session, trusted=trusted, sample=sample)
         found = [*scorers.outcomes(compared, session.values, system), *checked]
