@@ -119,7 +119,8 @@ def test_lineage_is_what_the_sql_reads(catalog):
 
 def test_a_column_comes_from_the_columns_that_decide_it(catalog):
     """A wrong source would be looked into when a score is odd."""
-    relations = lineage(catalog).relations
+    found = lineage(catalog)
+    relations = found.relations
     pairs = {f.name: f.reads for f in relations["sentence_pairs"].fields}
     assert "kind" in pairs["kind"]["sentences"]
     assert "kind" not in pairs["p_teacher"]["sentences"]
@@ -131,4 +132,4 @@ def test_a_column_comes_from_the_columns_that_decide_it(catalog):
     assert "reference_answer" in domains["reference_answer"]["question_sources"]
     split = {f.name: f.reads for f in relations["low_t_das"].fields}
     assert "logprob_sum" in split["teacher_share"]["sentence_scores"]
-    assert ("low_t_das", "teacher_share") in lineage(catalog).readers_of("flags", "passed")
+    assert ("low_t_das", "teacher_share") in found.readers_of("flags", "passed")
