@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import dasd_data
@@ -76,6 +77,18 @@ def test_sql_of_others_runs_where_its_labels_do_not_fit(large, trusted):
         session.close()
     assert found[0] == found[1]
     assert found[0][0]["n"] == 40_000
+
+
+@pytest.mark.slow
+def test_several_statements_are_run_once(large, tmp_path):
+    """What the first of them wrote would be written twice."""
+    catalog, written = with_memory(large, LITTLE), tmp_path / "written.db"
+    query = f"ATTACH '{written}' AS other; CREATE TABLE IF NOT EXISTS other.t (i INTEGER);"
+    query += "INSERT INTO other.t VALUES (1); SELECT sum(teacher_count) FROM candidates"
+    variables = catalog.variables(catalog.find_view("select"), SETTINGS)
+    with pytest.raises(LimitError), rows.of_sql(catalog, query, variables, trusted=True) as got:
+        list(got.batches)
+    assert duckdb.connect(written).sql("FROM t").fetchall() == [(1,)]
 
 
 @pytest.mark.slow
