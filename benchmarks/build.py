@@ -93,7 +93,9 @@ def main() -> None:
             if not path.exists():
                 generate(path, rows, rows * SENTENCES, sentence_bytes=ROW_BYTES / SENTENCES)
             peaks.append(measure_both(path, options))
-    print(f"from the first to the last, the peak of the build grew by {peaks[-1] - peaks[0]:.0f} MB")
+    print(
+        f"from the first to the last, the peak of the build grew by {peaks[-1] - peaks[0]:.0f} MB"
+    )
 
 
 def measure_both(path: Path, options: argparse.Namespace) -> float:
