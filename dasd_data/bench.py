@@ -39,17 +39,19 @@ class Bench:
     def rebase(self) -> int:
         """Choose as the build does from the present questions; returns their number."""
         self.set({})
-        self.session.execute(
-            "CREATE OR REPLACE TABLE _base AS SELECT response_id, domain FROM selection"
-        )
+        self.create("_base", "SELECT response_id, domain FROM selection")
         return int(self.session.rows("SELECT count(*) AS n FROM _universe")[0]["n"])
+
+    def create(self, table: str, select: str) -> None:
+        """Create or replace a table of what the present variables choose from."""
+        sql = f"CREATE OR REPLACE TABLE {table} AS {select}"
+        pool.in_parts(self.session, lambda: self.session.execute(sql))
 
     def measure(self, varied: str, to: str, settings: Mapping[str, Any]) -> None:
         """Add the row of one variation over the present questions."""
         self.set(settings)
         report = sqlfiles.report("robust_moved")
         moved = pool.in_parts(self.session, lambda: self.session.rows(report))
-        pool.at_once(self.session)
         count = self.session.rows("SELECT count(*) AS n FROM _universe")[0]["n"]
         self.rows.append({"varied": varied, "to": to, "questions": count, **_overlap(moved)})
 
@@ -98,12 +100,12 @@ def where_covered(bench: Bench, varied: str, to: str, settings: Mapping[str, Any
     """Measure over the questions whose candidates are scored both ways; false if none is."""
     scored = "SELECT response_id, question_id FROM pool WHERE scored"
     bench.set({})
-    bench.session.execute(f"CREATE OR REPLACE TABLE _scored AS {scored}")
+    bench.create("_scored", scored)
     bench.set(settings)
-    bench.session.execute(
-        "CREATE OR REPLACE TABLE _covered AS SELECT DISTINCT question_id FROM _scored"
-        " WHERE question_id NOT IN (SELECT question_id FROM _scored ANTI JOIN"
-        f" ({scored}) USING (response_id))"
+    bench.create(
+        "_covered",
+        "SELECT DISTINCT question_id FROM _scored WHERE question_id NOT IN"
+        f" (SELECT question_id FROM _scored ANTI JOIN ({scored}) USING (response_id))",
     )
     covered = _count(bench.session, "_covered") > 0
     if covered:

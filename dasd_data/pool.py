@@ -26,7 +26,6 @@ T = TypeVar("T")
 def materialize(session: Session) -> None:
     """Keep `pool` in memory: what is asked of it from now on does not scan the sentences again."""
     in_parts(session, lambda: session.execute("CREATE TABLE _pool AS SELECT * FROM pool"))
-    at_once(session)
     session.execute("CREATE OR REPLACE VIEW pool AS SELECT * FROM _pool")
 
 
@@ -51,25 +50,30 @@ def stream(
     with session.translated():
         alone = len(session.connection.extract_statements(sql)) == 1
     if alone and "label_counts" in sqlfiles.reads(sql):
-        reader, first = in_parts(session, ask)
+        reader, first = in_parts(session, ask, keep=True)
         return reader.schema, chain([] if first is None else [first], reader)
     reader = session.stream(sql, repeatable=repeatable)
     return reader.schema, reader
 
 
-def in_parts(session: Session, ask: Callable[[], T]) -> T:
+def in_parts(session: Session, ask: Callable[[], T], *, keep: bool = False) -> T:
     """What `ask` gives; where it ends at the memory limit, with labels counted before in parts.
 
-    The session keeps those until `at_once`.
+    The session may `keep` them, for rows that are still to be read, or has them after an error,
+    until `at_once`.
     """
     for parts in PARTS:
         try:
             if parts > 1:
                 _count(session, parts)
-            return ask()
+            found = ask()
         except LimitError as error:
             if error.limit != "memory_limit" or parts == PARTS[-1]:
                 raise
+        else:
+            if parts > 1 and not keep:
+                at_once(session)
+            return found
     raise AssertionError("the last part returns or raises")
 
 

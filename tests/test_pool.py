@@ -66,7 +66,7 @@ def test_a_build_that_runs_out_of_memory_counts_labels_in_parts(
 @pytest.mark.slow
 @pytest.mark.parametrize("trusted", [False, True])
 def test_sql_of_others_runs_where_its_labels_do_not_fit(large, trusted):
-    """A query in a notebook would end where a build does not."""
+    """A query of the catalog, or a user's own view, would end where a shipped one does not."""
     query = "SELECT count(*) AS n, sum(teacher_count)::BIGINT AS t FROM candidates"
     found = []
     for limits in (ENOUGH, LITTLE):
