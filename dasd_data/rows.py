@@ -98,8 +98,9 @@ def choose(catalog: Catalog, view: SqlFile, session: Session, *, trusted: bool =
     """
     if view.shipped:
         session.compile(view.sql, "_view")
+        chosen = "CREATE TEMP TABLE _chosen AS SELECT * FROM _view"
         with session.timed():
-            session.execute("CREATE TEMP TABLE _chosen AS SELECT * FROM _view")
+            pool.in_parts(session, lambda: session.execute(chosen))
         return
     with of_view(catalog, view, session.variables, trusted=trusted) as rows:
         names = [name.lower() for name in rows.schema.names]  # as SQL compares them

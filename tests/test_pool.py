@@ -80,6 +80,18 @@ def test_sql_of_others_runs_where_its_labels_do_not_fit(large, trusted):
 
 
 @pytest.mark.slow
+def test_a_split_is_chosen_without_its_pool_where_labels_do_not_fit(large, counted):
+    """What was built could not be reproduced, or looked at in a notebook."""
+    one, two = (
+        with_memory(large, limits).split("select", **SETTINGS).order("response_id").fetchall()
+        for limits in (ENOUGH, LITTLE)
+    )
+    assert 8 in counted
+    assert len(one) > 1_000
+    assert one == two
+
+
+@pytest.mark.slow
 def test_several_statements_are_run_once(large, tmp_path):
     """What the first of them wrote would be written twice."""
     catalog, written = with_memory(large, LITTLE), tmp_path / "written.db"
